@@ -1,0 +1,19 @@
+"""What must be set before torch, Gradio or the hub's client is imported. ``prepare`` is called first, by every way in."""
+
+from __future__ import annotations
+
+import os
+
+DEFAULTS = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads that spin make training 4x slower beside another busy program
+    "TOKENIZERS_PARALLELISM": "false",  # it only warns about forks here
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def prepare() -> None:
+    """Sets what the person has not set otherwise."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)

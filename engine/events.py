@@ -1,0 +1,144 @@
+"""What a running job tells the world: typed, one line of JSON each. The app, the CLI and the log read the same.
+
+Paths are relative to the run's folder, so that a run can be moved.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a newer log is still read by an older program
+
+    time: float = Field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+
+class Phase(_Event):
+    """A part of the job begins: "Encoding captions"."""
+
+    kind: Literal["phase"] = "phase"
+    name: str
+    peak: int | None = None
+    """Most memory that the phase before this one held, in bytes: of the device, or of the process on a CPU."""
+
+
+class Progress(_Event):
+    """How far the current phase is."""
+
+    kind: Literal["progress"] = "progress"
+    done: int
+    total: int
+    what: str = ""
+
+
+class Step(_Event):
+    """Optimizer steps up to ``step`` are done. Loss and learning rate are of the newest step that was read back."""
+
+    kind: Literal["step"] = "step"
+    step: int
+    total: int
+    loss: float
+    lr: float
+    seconds: float
+    """Time a step takes, averaged since the event before this one."""
+    memory: int | None = None
+    """Bytes held on the device now (of the process, on a CPU)."""
+
+
+class Measured(_Event):
+    """A figure was taken, for example the quality on pictures that are not trained on."""
+
+    kind: Literal["measured"] = "measured"
+    step: int
+    name: str
+    value: float
+
+
+class Sampled(_Event):
+    """A picture was made."""
+
+    kind: Literal["sampled"] = "sampled"
+    step: int
+    index: int
+    prompt: str
+    path: Path
+    seed: int
+    column: str = ""
+    """In a comparison: the name of the checkpoint that made it; empty for the run's own samples."""
+
+
+class Saved(_Event):
+    """A checkpoint has its final name: from now on it survives anything."""
+
+    kind: Literal["saved"] = "saved"
+    step: int
+    path: Path
+    final: bool = False
+
+
+class Warned(_Event):
+    """Something is not as the person may expect, and the job goes on."""
+
+    kind: Literal["warned"] = "warned"
+    message: str
+    hint: str = ""
+
+
+class Finished(_Event):
+    kind: Literal["finished"] = "finished"
+    step: int = 0
+    reason: Literal["completed", "stopped"] = "completed"
+
+
+class Failed(_Event):
+    """The job ended with an error. ``detail`` is the traceback of a bug; empty when the person can mend it."""
+
+    kind: Literal["failed"] = "failed"
+    message: str
+    hint: str = ""
+    detail: str = ""
+
+
+Event = Annotated[
+    Phase | Progress | Step | Measured | Sampled | Saved | Warned | Finished | Failed, Field(discriminator="kind")
+]
+_adapter: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def dump_event(event: Event) -> bytes:
+    """One line, with its end."""
+    return _adapter.dump_json(event, exclude_defaults=False) + b"\n"
+
+
+def parse_event(line: bytes | str) -> Event:
+    return _adapter.validate_json(line)
+
+
+def describe(event: Event) -> str:
+    """The event as a line for people: what the CLI prints and log.txt holds."""
+    match event:
+        case Phase():
+            peak = f"  (the phase before held {event.peak / 2**30:.2f} GB at most)" if event.peak else ""
+            return f"{event.name}{peak}"
+        case Progress():
+            return f"  {event.what} {event.done} of {event.total}".replace("   ", "  ")
+        case Step():
+            return f"  step {event.step} of {event.total}  loss {event.loss:.4f}  lr {event.lr:.2e}  {event.seconds:.2f} s a step"
+        case Measured():
+            return f"  {event.name} {event.value:.3f} at step {event.step}"
+        case Sampled():
+            return f"  sample {event.path}: {event.prompt}"
+        case Saved():
+            return f"  saved {event.path}"
+        case Warned():
+            return f"Warning: {event.message} {event.hint}".rstrip()
+        case Finished():
+            return f"{'Stopped' if event.reason == 'stopped' else 'Finished'} at step {event.step}"
+        case Failed():
+            return f"Failed: {event.message} {event.hint}".rstrip() + (f"\n{event.detail}" if event.detail else "")

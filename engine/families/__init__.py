@@ -1,0 +1,1 @@
+"""One file an architecture, on a diffusers pipeline. The table of them is in ``catalog``."""

@@ -1,0 +1,1 @@
+"""A run is a folder: its job, what happened, its checkpoints and their exact state."""

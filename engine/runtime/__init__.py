@@ -1,0 +1,1 @@
+"""The machine: devices, precision, loading, memory. One function each."""

@@ -1,0 +1,45 @@
+"""Whole models as folders in diffusers layout, written part by part in the precision that is asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from ..families.base import ModelFamily
+from ..families.defaults import FILE
+from ..runs.safe import write_safetensors
+from .device import DTYPES
+
+
+def save_pipeline(family: ModelFamily, path: Path, dtype: str) -> None:
+    """The family's pipeline as ``path``: loaded parts from memory, absent ones copied from where the model lies."""
+    path.mkdir()
+    for name in ("model_index.json", FILE):
+        if (family.folder / name).exists():
+            shutil.copyfile(family.folder / name, path / name)
+    index = json.loads((family.folder / "model_index.json").read_text(encoding="utf-8"))
+    for name in (key for key, value in index.items() if isinstance(value, list) and (family.folder / key).is_dir()):
+        part = getattr(family.pipe, name, None)
+        if isinstance(part, torch.nn.Module):
+            save_part(part, path / name, dtype)
+        else:
+            shutil.copytree(family.folder / name, path / name)
+
+
+def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:
+    """One model as a folder with its config and one safetensors file, as its own ``from_pretrained`` reads it."""
+    is_diffusers = hasattr(part, "save_config")
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in part.state_dict().items():
+        if tensor.data_ptr() in seen:  # tied weights are stored once
+            continue
+        seen.add(tensor.data_ptr())
+        tensors[name] = tensor.detach().to("cpu", DTYPES[dtype] if tensor.is_floating_point() else tensor.dtype)
+    path.mkdir()
+    part.save_config(path) if is_diffusers else part.config.save_pretrained(path)
+    file = "diffusion_pytorch_model.safetensors" if is_diffusers else "model.safetensors"
+    write_safetensors(path / file, tensors, {"format": "pt"})

@@ -1,0 +1,60 @@
+"""One request, one picture, one file with its settings inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from PIL import Image, PngImagePlugin
+
+from ..errors import JobError
+from ..families.base import Conditioning, ModelFamily, Request
+from ..runs.atomic import replace_file
+from ..runtime.device import autocast
+
+Conditioner = Callable[[Sequence[str]], Conditioning]
+"""Prompts to text features on the device."""
+_DESCRIPTION = 0x010E  # EXIF ImageDescription
+
+
+def draw(family: ModelFamily, conditioning: Conditioner, request: Request, device: torch.device, dtype: torch.dtype) -> Image.Image:
+    """The picture of a request, by the stock pipeline. Leaves the training's random numbers as they were."""
+    denoiser = family.denoiser
+    training = denoiser.training
+    denoiser.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(), autocast(device, dtype):
+            negative = conditioning([request.negative]) if family.wants_negative(request) else None
+            return family.sample(conditioning([request.prompt]), negative, request)
+    except torch.OutOfMemoryError as error:
+        raise JobError(
+            f"There is not enough memory to draw {request.width} x {request.height} pixels.", "Choose a smaller picture."
+        ) from error
+    finally:
+        denoiser.train(training)
+
+
+def save_picture(image: Image.Image, path: Path, request: Request, **origin: str) -> None:
+    """The picture with its settings as JSON inside: EXIF ImageDescription, or the text "darkroom" of a PNG."""
+    settings = json.dumps(asdict(request) | origin, ensure_ascii=False)
+    if path.suffix == ".png":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("darkroom", settings)
+        replace_file(path, lambda new: image.save(new, pnginfo=info))
+        return
+    exif = Image.Exif()
+    exif[_DESCRIPTION] = settings
+    replace_file(path, lambda new: image.save(new, quality=95, exif=exif))
+
+
+def read_settings(path: Path) -> dict[str, object]:
+    """The settings inside a picture that ``save_picture`` made; empty if there are none."""
+    with Image.open(path) as image:
+        text = getattr(image, "text", {}).get("darkroom") or image.getexif().get(_DESCRIPTION)
+    try:
+        return json.loads(text) if text else {}
+    except ValueError:
+        return {}

@@ -1,0 +1,54 @@
+"""Where things are on this computer. One small file, settings.yaml, beside the app."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from .jobs.base import Strict
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder of the program: assets and presets are here."""
+
+
+def home() -> Path:
+    """The folder that holds what the person makes: the program's own, or DARKROOM_HOME."""
+    return Path(os.environ.get("DARKROOM_HOME", ROOT)).resolve()
+
+
+class Settings(Strict):
+    """Relative folders are inside ``home()``."""
+
+    output: Path = Path("output")
+    """Runs are saved here."""
+    datasets: Path = Path("datasets")
+    """Data sets made in the app are kept here."""
+    cache: Path = Path("cache")
+    """Latents and text embeddings are kept here; it can be deleted at any time."""
+    models: Path | None = None
+    """Folder with base models, looked into before the hub is asked."""
+
+    def folder(self, name: str) -> Path:
+        """The named folder, absolute, made if it is missing."""
+        path = home() / getattr(self, name)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def load_settings() -> Settings:
+    path = home() / "settings.yaml"
+    return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else Settings()
+
+
+def save_settings(settings: Settings) -> None:
+    data = settings.model_dump(mode="json", exclude_defaults=True)
+    (home() / "settings.yaml").write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+
+
+def resolve(path: str | Path) -> Path:
+    """A path of a job: as it stands where it exists, else inside the program's folder or ``home()``, else as it stands."""
+    given = Path(path).expanduser()
+    candidates = [given] if given.is_absolute() else [given, ROOT / given, home() / given]
+    return next((c.resolve() for c in candidates if c.exists()), given)

@@ -1,0 +1,111 @@
+"""The training loop: a generator of events, so that whoever iterates it is in charge.
+
+It knows no family, no objective and no network by name. One thread drives it from start to end.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ..control import Control, Stopped
+from ..errors import JobError
+from ..events import Event, Finished, Phase, Sampled, Saved, Step, Warned
+from ..jobs import TrainJob
+from ..runs.checkpoints import CheckpointStore
+from ..runs.folder import RunFolder
+from ..runtime.device import Peak, free
+from ..sampling.draw import draw, save_picture
+from .learner import Learner
+from .prepare import Bench, prepare
+from .readback import Readback
+
+PATIENCE = 3
+"""Batches in a row that may run out of memory before the run gives up."""
+
+
+def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]:
+    """Encode, attach, loop. Continues from the newest state in the folder, if there is one."""
+    store = CheckpointStore(folder, job.save.max_step_saves_to_keep, job.save.max_states_to_keep)
+    try:
+        bench = yield from prepare(job, folder, control)
+        learner = Learner(job, bench)
+        if state := store.latest():
+            learner.load(state)
+        yield from loop(job, bench, learner, folder, store, control)
+    except Stopped:
+        yield Finished(step=0, reason="stopped")
+
+
+def loop(
+    job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore, control: Control
+) -> Iterator[Event]:
+    """Step, tell, save, sample, until the last step or a stop."""
+    peak, readback, misses = Peak(bench.device), Readback(bench.device), 0
+    total = job.train.steps
+    if learner.step == 0 and not job.sample.skip_first_sample:
+        yield from draw_samples(job, bench, learner, folder)
+    yield Phase(name="Training" if learner.step == 0 else f"Training, continued from step {learner.step}", peak=peak.take())
+    told, since = learner.step, time.perf_counter()
+    while learner.step < total and not control.stop:
+        try:
+            readback.push(learner.step + 1, learner.learn())
+            misses = 0
+        except torch.OutOfMemoryError:
+            misses += 1
+            learner.skip()
+            free(bench.device)
+            if misses == PATIENCE:
+                raise JobError(
+                    f"The graphics card ran out of memory {PATIENCE} times in a row.",
+                    "Lower the resolution, the batch size or the rank, or turn gradient checkpointing on.",
+                ) from None
+            yield Warned(message=f"Step {learner.step} was left out: the graphics card ran out of memory.", hint="Lower the resolution or the batch size.")
+        step, last = learner.step, learner.step == total or control.stop
+        for done, loss in readback.take(wait=last):
+            if not math.isfinite(loss):
+                raise JobError(
+                    f"The loss is not a number at step {done}.",
+                    "The checkpoints so far are good. Start again with a lower learning rate, or with dtype bf16 instead of fp16.",
+                )
+            if done % job.logging.log_every == 0 or done == total or last:
+                now = time.perf_counter()
+                yield Step(step=done, total=total, loss=loss, lr=learner.lr, seconds=(now - since) / max(1, done - told), memory=peak.now())
+                told, since = done, now
+        before = time.perf_counter()
+        if last or control.take("save") or _due(step, job.save.save_every):
+            yield from save(job, bench, learner, folder, store)
+        if control.take("sample") or _due(step, job.sample.sample_every) or (step == total and job.sample.sample_every):
+            yield from draw_samples(job, bench, learner, folder)
+        since += time.perf_counter() - before  # a step's time is its own
+    yield Finished(step=learner.step, reason="completed" if learner.step >= total else "stopped")
+
+
+def save(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore) -> Iterator[Event]:
+    """The weights as other tools read them, and the exact state to continue from."""
+    final = learner.step >= job.train.steps
+
+    def write(path: Path) -> None:
+        with learner.averaged():
+            bench.write_weights(path, learner.step)
+
+    path = store.save(learner.step, final, write, learner.state())
+    yield Saved(step=learner.step, path=path.relative_to(folder.path), final=final)
+
+
+def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder) -> Iterator[Event]:
+    """Every sample prompt, with the averaged weights where there is an average."""
+    for index, request in enumerate(bench.requests):
+        path = folder.sample_path(learner.step, index, request.prompt, job.sample.format)
+        with bench.at_hand("vae"), learner.averaged(), bench.network.scaled(request.strength):
+            image = draw(bench.family, bench.conditioning, request, bench.device, bench.dtype)
+        save_picture(image, path, request, model=job.model.name_or_path, run=job.name, step=str(learner.step))
+        yield Sampled(step=learner.step, index=index, prompt=request.prompt, path=path.relative_to(folder.path), seed=request.seed)
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0

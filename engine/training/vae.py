@@ -1,0 +1,245 @@
+"""Train the autoencoder that turns pictures into latents and back.
+
+It knows pictures and nothing else: no captions, no denoiser. Everything drawn follows from (seed, step), so that a run
+which was interrupted ends in the same bytes as one which was not. B batch, C channels, H and W height and width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..control import Control
+from ..errors import JobError
+from ..events import Event, Finished, Measured, Phase, Progress, Saved, Step, Warned
+from ..jobs.vae import VaeJob, VaeTrain
+from ..runs.checkpoints import CheckpointStore, State
+from ..runs.folder import RunFolder
+from ..settings import resolve
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+WARMUP_STEPS = 50
+LAST_LR = 0.02
+"""Share of the learning rate that the cosine ends with."""
+MEASURED_PICTURES = 256
+"""Held-out pictures that each measurement uses: enough for a tenth of a decibel."""
+
+
+def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Event]:
+    """Train on the pictures of ``job.datasets`` and save a diffusers folder whose latents are normalised."""
+    settings = job.train
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    yield Phase(name="Loading pictures")
+    learned, held_out = yield from load_pictures(job)
+    if not len(held_out):
+        yield Warned(message="No picture is held out, so quality is not measured.", hint="Raise train.holdout.")
+
+    yield Phase(name="Loading the autoencoder")
+    vae = build(job).to(device)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=1e-4)
+    store = CheckpointStore(folder, keep=1, keep_states=1)
+    state = store.latest()
+    start = restore(vae, optimizer, state) if state else 0
+
+    def save(step: int, final: bool) -> Saved:
+        path = store.save(step, final, lambda target: vae.save_pretrained(target), snapshot(vae, optimizer, step))
+        return Saved(step=step, path=path.relative_to(folder.path), final=final)
+
+    yield Phase(name="Training")
+    step, last_saved, begun = start, start, time.perf_counter()
+    for step in range(start + 1, settings.steps + 1):
+        loss, lr = train_step(vae, optimizer, learned, step, settings, device)
+        now = time.perf_counter()
+        yield Step(step=step, total=settings.steps, loss=loss, lr=lr, seconds=now - begun)
+        begun = time.perf_counter()
+        if len(held_out) and (step % settings.validate_every == 0 or step == settings.steps):
+            yield Measured(step=step, name="psnr", value=psnr(vae, held_out, device))
+        if step < settings.steps and (control.stop or control.take("save") or step % settings.save_every == 0):
+            yield save(step, final=False)
+            last_saved = step
+        if control.stop and last_saved == step:
+            yield Finished(step=step, reason="stopped")
+            return
+
+    yield Phase(name="Measuring latents")
+    normalise(vae, learned, device)
+    yield save(step, final=True)
+    yield Finished(step=step)
+
+
+def build(job: VaeJob) -> AutoencoderKL:
+    """The autoencoder of ``vae_path``: random weights of its shape, or its own."""
+    path = resolve(job.vae_path)
+    if not (path / "config.json").is_file():
+        raise JobError(f"{job.vae_path} is not an autoencoder: it has no config.json.", "Give a folder in diffusers layout.")
+    if not job.from_scratch:
+        return AutoencoderKL.from_pretrained(path, torch_dtype=torch.float32, local_files_only=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.train.seed)
+        return AutoencoderKL.from_config(AutoencoderKL.load_config(path))
+
+
+def load_pictures(job: VaeJob) -> Iterator[Event]:
+    """All pictures as two uint8 tensors BCHW: those to learn from, and those held out."""
+    paths = [path for dataset in job.datasets for path in picture_paths(dataset.path)]
+    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for done, path in enumerate(paths, 1):
+        sides[is_held_out(path, job.train.holdout)].append(read_picture(path, job.train.resolution))
+        if done % 2000 == 0 or done == len(paths):
+            yield Progress(done=done, total=len(paths), what="pictures")
+    if len(sides[0]) == 0:
+        raise JobError("No picture is left to learn from.", "Add pictures, or lower train.holdout.")
+    return tuple(to_tensor(side, job.train.resolution) for side in sides)
+
+
+def picture_paths(folder: str) -> list[Path]:
+    root = resolve(folder)
+    if not root.is_dir():
+        raise JobError(f"There is no folder {folder}.", "Check datasets.path.")
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise JobError(f"There are no pictures in {folder}.", f"Known endings are {', '.join(sorted(SUFFIXES))}.")
+    return paths
+
+
+def is_held_out(path: Path, share: float) -> bool:
+    """A fixed draw by name. Variants of one picture, ``<picture>__<n>``, are all on the same side."""
+    digest = hashlib.sha256(path.stem.split("__")[0].encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+def read_picture(path: Path, resolution: int) -> np.ndarray:
+    """HWC uint8, over white, turned upright, cropped to a square in the middle."""
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise JobError(f"{path.name} cannot be read: {error}.", "Delete the picture, or save it again.") from error
+    paper = Image.new("RGBA", upright.size, "white")
+    paper.alpha_composite(upright)
+    return np.asarray(ImageOps.fit(paper.convert("RGB"), (resolution, resolution), Image.Resampling.LANCZOS))
+
+
+def to_tensor(pictures: list[np.ndarray], resolution: int) -> Tensor:
+    if not pictures:
+        return torch.empty(0, 3, resolution, resolution, dtype=torch.uint8)
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+
+
+def train_step(
+    vae: AutoencoderKL, optimizer: torch.optim.Optimizer, pictures: Tensor, step: int, settings: VaeTrain, device: torch.device
+) -> tuple[float, float]:
+    """One step; its loss and learning rate."""
+    rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    batch = pictures[torch.randint(len(pictures), (settings.batch_size,), generator=rng)]
+    pixels = augmented(as_pixels(batch), rng).to(device)
+    for group in optimizer.param_groups:
+        group["lr"] = lr = learning_rate(step, settings)
+    with autocast(settings, device):
+        posterior = vae.encode(pixels).latent_dist
+        # drawn on the CPU, so that the same step draws the same on every device
+        noise = torch.randn(posterior.mean.shape, generator=rng).to(device)
+        restored = vae.decode(posterior.mean + posterior.std * noise).sample
+    loss = reconstruction_loss(restored.float(), pixels, settings)
+    mean, logvar = posterior.mean.float(), posterior.logvar.float()
+    loss = loss + settings.kld_weight * 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+    optimizer.step()
+    return loss.item(), lr
+
+
+def augmented(pixels: Tensor, rng: torch.Generator) -> Tensor:
+    """Half the pictures mirrored; a quarter with swapped and fainter colour channels, so that all colours are met."""
+    count = len(pixels)
+    mirrored = torch.rand(count, generator=rng) < 0.5
+    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+    for index in range(count // 4):
+        strength = 0.6 + 0.4 * torch.rand((), generator=rng)
+        pixels[index] = pixels[index, torch.randperm(3, generator=rng)] * strength
+    return pixels.contiguous()
+
+
+def reconstruction_loss(restored: Tensor, pixels: Tensor, settings: VaeTrain) -> Tensor:
+    """Plain, squared and edge difference, weighted."""
+    difference = restored - pixels
+    edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+    return (
+        settings.mae_weight * difference.abs().mean()
+        + settings.mse_weight * difference.square().mean()
+        + settings.edge_weight * edges
+    )
+
+
+def learning_rate(step: int, settings: VaeTrain) -> float:
+    """Warm-up, then a cosine down to a fiftieth."""
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
+    return settings.lr * min(1.0, step / WARMUP_STEPS) * (LAST_LR + (1 - LAST_LR) * cosine)
+
+
+def autocast(settings: VaeTrain, device: torch.device) -> torch.autocast | nullcontext:
+    half = settings.dtype == "bf16" or (settings.dtype == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
+
+
+@torch.no_grad()
+def psnr(vae: AutoencoderKL, pictures: Tensor, device: torch.device) -> float:
+    """Mean over pictures of the signal-to-noise ratio in dB, from each posterior's mean, in full precision."""
+    chosen = spread(pictures, MEASURED_PICTURES)
+    ratios = []
+    for batch in chosen.split(32):
+        pixels = as_pixels(batch).to(device)
+        restored = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
+        # 4 is the square of the range [-1, 1]; the floor stands for half a grey level
+        ratios.append(10 * torch.log10(4 / F.mse_loss(restored, pixels, reduction="none").mean((1, 2, 3)).clamp(min=1e-5)))
+    return torch.cat(ratios).mean().item()
+
+
+@torch.no_grad()
+def normalise(vae: AutoencoderKL, pictures: Tensor, device: torch.device) -> None:
+    """Write into the configuration what makes latents zero in the mean and one in spread over ``pictures``."""
+    means = [vae.encode(as_pixels(batch).to(device)).latent_dist.mean.double() for batch in spread(pictures, 4096).split(64)]
+    latents = torch.cat(means)
+    vae.register_to_config(shift_factor=latents.mean().item(), scaling_factor=1 / latents.std().item())
+
+
+def as_pixels(pictures: Tensor) -> Tensor:
+    return pictures.float() / 127.5 - 1
+
+
+def spread(pictures: Tensor, most: int) -> Tensor:
+    """At most so many pictures, taken evenly."""
+    return pictures[:: max(1, math.ceil(len(pictures) / most))]
+
+
+def snapshot(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, step: int) -> State:
+    moments = {
+        f"{index}.{name}": value.detach().cpu().contiguous()
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+    weights = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
+    return State(step=step, tensors={"weights": weights, "optimizer": moments}, values={})
+
+
+def restore(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, state: State) -> int:
+    """Put the state back; the step it was taken at."""
+    vae.load_state_dict(state.tensors["weights"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.tensors["optimizer"].items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return state.step
