@@ -3,7 +3,7 @@
 Standard library only: it runs before anything is installed. A marker, written last, says what is installed; while it
 holds, a start reads it and ``install`` is not even loaded.
 
-    (nothing) or app [OPTIONS]   the app
+    [app] [OPTIONS]              the app
     test [OPTIONS]               installs what the tests need as well, then pytest
     anything else                python -m engine
 """
@@ -35,15 +35,14 @@ def main(arguments: list[str]) -> int:
         check_python()
         if missing(tests):
             sys.path.insert(0, str(ROOT))
+            sys.modules["engine.bootstrap"] = sys.modules[__name__]  # so that it is not loaded a second time
             from engine.install import prepare
 
             prepare(tests)
     except KeyboardInterrupt:
         print("\nStopped. The next start goes on with the set-up.", file=sys.stderr)
         return 130
-    except Exception as error:
-        if type(error).__name__ != "SetupError":  # its module is loaded twice: as the program and by ``install``
-            raise
+    except SetupError as error:
         print(f"\nDarkroom is not ready to start. {error}", file=sys.stderr)
         if not arguments and sys.stdin and sys.stdin.isatty() and os.name != "nt":
             input("Press Enter to close. ")  # started by a double click, the window would vanish
@@ -57,8 +56,10 @@ def command(arguments: list[str]) -> list[str]:
     """What to run in .venv. -P: the folder that the person is in is not searched for modules."""
     if arguments[:1] == ["test"]:
         return [str(venv_python()), "-m", "pytest", *arguments[1:]]
-    if not arguments or arguments[0] == "app":
+    if arguments[:1] == ["app"]:
         return [str(venv_python()), "-P", str(ROOT / "app.py"), *arguments[1:]]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        return [str(venv_python()), "-P", str(ROOT / "app.py"), *arguments]
     return [str(venv_python()), "-P", "-m", "engine", *arguments]
 
 

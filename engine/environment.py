@@ -7,6 +7,7 @@ import os
 DEFAULTS = {
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads that spin make training 4x slower beside another busy program
     "TOKENIZERS_PARALLELISM": "false",  # it only warns about forks here
+    "TRANSFORMERS_VERBOSITY": "error",  # it tells of torchvision, which is left out on purpose
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
     "DO_NOT_TRACK": "1",

@@ -17,10 +17,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, NoReturn
 
-from .bootstrap import MARKER, PROJECT, REQUIREMENTS, ROOT, VENV, SetupError, app_wanted, child_environment, missing, read_marker, tests_wanted, venv_python, venv_version
+from .bootstrap import (
+    MARKER,
+    PROJECT,
+    REQUIREMENTS,
+    ROOT,
+    VENV,
+    SetupError,
+    app_wanted,
+    child_environment,
+    missing,
+    read_marker,
+    tests_wanted,
+    venv_python,
+    venv_version,
+)
+from .pip import run, say
 
 TORCH = "torch==2.13.0"
 """Installed where none is there; requirements.txt says which others are as good."""
+PIP = "pip>=25.1"
+"""The first that installs dependency groups, and tells its progress in plain lines."""
 GIGABYTES = {"cpu": 3, "cuda": 9, "rest": 1}
 """Room that the installation takes, downloads included."""
 
@@ -37,7 +54,6 @@ def prepare(tests: bool) -> None:
             write_marker(python=venv_version(), app=app_wanted())
         if "tests" in steps:
             say("Installing what the tests need.")
-            install("pip>=25.1", show="nothing")  # the first that knows dependency groups
             install("--group", f"{PROJECT}:test", show="nothing")
             write_marker(tests=tests_wanted())
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -93,6 +109,7 @@ def make_venv() -> None:
     # a container that brings PyTorch for its card in the system's Python need not download it again
     shared = ["--system-site-packages"] if os.environ.get("DARKROOM_SYSTEM_PACKAGES") == "1" else []
     run([base, "-I", "-m", "venv", "--clear", *shared, str(VENV)], show="nothing")
+    install(PIP, show="nothing")
 
 
 def install_app() -> None:
@@ -152,7 +169,8 @@ def answers(arguments: list[str], seconds: float, **more: str) -> bool:
 
 
 def install(*what: str, show: str = "progress") -> None:
-    run([str(venv_python()), "-I", "-m", "pip", "install", *what], show)
+    raw = ["--progress-bar", "raw"] if show == "progress" else []
+    run([str(venv_python()), "-I", "-m", "pip", "install", *raw, *what], show)
 
 
 def check_room(kind: str) -> None:
@@ -161,55 +179,5 @@ def check_room(kind: str) -> None:
         raise SetupError(f"The disk of {ROOT} has {free:.1f} GB free and about {needed} GB are needed: make room, then start again.")
 
 
-def run(arguments: list[str], show: str) -> None:
-    """Runs a step. ``show`` its progress, all or nothing; what goes wrong becomes a sentence."""
-    ours = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0", "PIP_NO_INPUT": "1", "UV_LINK_MODE": "copy"}
-    process = subprocess.Popen(
-        arguments, env={**child_environment(), **ours}, stdin=subprocess.DEVNULL, text=True, encoding="utf-8", errors="replace",
-        stdout=subprocess.PIPE if show == "nothing" else None,
-        stderr={"nothing": subprocess.STDOUT, "progress": subprocess.PIPE, "all": None}[show],
-    )  # fmt: skip
-    try:
-        said = "".join(process.stdout or process.stderr or ())
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if code:
-        raise SetupError(diagnose(said))
-
-
-DIAGNOSES = {
-    "no space left|errno 28|winerror 112|disk quota":
-        "The disk is full: make room (3 GB, or 9 GB with an NVIDIA card), then start again.",
-    "ensurepip is not available|no module named '?(ensurepip|venv)":
-        "This Python lacks its module venv: install it (on Debian and Ubuntu: apt install python3-venv), then start again.",
-    "certificate.verify.failed|sslerror":
-        "The certificate of the download could not be checked, as happens behind some proxies: set PIP_CERT to the proxy's certificate, then start again.",
-    "name resolution|name or service not known|getaddrinfo|nodename nor servname|failed to establish|newconnectionerror|network is unreachable|"
-    "connection refused|connection reset|connection aborted|timed out|max retries|dns error|from versions: none":
-        "The download failed because the network or the package index does not answer: check the connection, then start again.",
-    "permission denied|access is denied|winerror 5|winerror 32|read-only file system":
-        "A file in .venv cannot be written: close the other windows of Darkroom, or move it to a folder of your own, then start again.",
-    "no matching distribution|could not find a version":
-        "One of the packages has no version for this computer or this Python: try Python 3.12.",
-}  # fmt: skip
-"""What pip, uv or venv say, in a regular expression → the sentence for it. The first that is found counts."""
-
-
-def diagnose(said: str) -> str:
-    """The sentence for what a step said; its own last words when no sentence fits."""
-    for pattern, sentence in DIAGNOSES.items():
-        if re.search(pattern, said, re.IGNORECASE):
-            return sentence
-    last = "\n".join(said.strip().splitlines()[-8:])
-    return f"A step of the installation failed; if it does so twice, delete the folder .venv and start again.\n{last}".rstrip()
-
-
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def say(sentence: str) -> None:
-    print(sentence, flush=True)

@@ -1,13 +1,14 @@
 """What is to be done, as data. Importing it loads pydantic and YAML, never torch."""
 
 from .base import Dtype, Job, ModelSection, SampleItem, SampleSettings, Strict
+from .explain import explain
 from .generate import GenerateJob, LoraFile
-from .load import KINDS, dump_job, explain, load_job, read_yaml
+from .load import KINDS, dump_job, load_job, load_job_with_notes, read_yaml
 from .train import Dataset, Ema, Full, Logging, Lora, Network, Sample, Save, Train, TrainJob, TrainModel
 from .vae import VaeDataset, VaeJob, VaeTrain
 
 __all__ = [
     "KINDS", "Dataset", "Dtype", "Ema", "Full", "GenerateJob", "Job", "Logging", "Lora", "LoraFile", "ModelSection",
     "Network", "Sample", "SampleItem", "SampleSettings", "Save", "Strict", "Train", "TrainJob", "TrainModel",
-    "VaeDataset", "VaeJob", "VaeTrain", "dump_job", "explain", "load_job", "read_yaml",
+    "VaeDataset", "VaeJob", "VaeTrain", "dump_job", "explain", "load_job", "load_job_with_notes", "read_yaml",
 ]

@@ -1,10 +1,268 @@
-"""AI Toolkit's YAML as ours: its wrapper is taken off, old names get their new ones. A table, and what it cannot do it says."""
+"""AI Toolkit's jobs as ours: its wrapper is taken off, old names get their new ones, and what is not taken over is said.
+
+The keys that need no more than a word are in ``compat_keys``. Written for its version 0.12.26.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import AliasChoices
 
-def unwrap(data: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(data)
+from ..errors import JobError
+from ..events import Warned
+from . import compat_keys as keys
+from .base import SampleItem, Strict
+from .compat_prompts import split_flags
+from .train import Dataset, Ema, Full, Logging, Lora, Sample, Save, Train, TrainModel
+
+OURS: dict[str, tuple[type[Strict], ...]] = {
+    "process": (), "model": (TrainModel,), "network": (Lora, Full), "train": (Train,), "ema": (Ema,), "save": (Save,),
+    "sample": (Sample,), "item": (SampleItem,), "dataset": (Dataset,), "logging": (Logging,),
+}  # fmt: skip
+"""Section of its file → the models whose keys are passed on as they are."""
+Section = dict[str, Any]
+
+
+def is_wrapped(data: Mapping[str, Any]) -> bool:
+    """Whether it is AI Toolkit's form: job, and config with its processes."""
+    return isinstance(data.get("config"), Mapping) and "kind" not in data
+
+
+def unwrap(data: Mapping[str, Any], name: str | None = None) -> tuple[dict[str, Any], list[Warned]]:
+    """Our form of the job, and notes on what of it could not be taken over. ``name`` takes the place of its own."""
+    config = data["config"]
+    name = name or config.get("name")
+    if not name:
+        raise JobError("config.name is missing.", "Give the run a name there, or with --name.")
+    process = _only_process(data.get("job", "extension"), config.get("process"))
+    reader = _Reader(str(name))
+    if isinstance(meta := data.get("meta"), Mapping) and set(meta) - {"name", "version"}:
+        reader.note("meta is not written into the files yet.")
+    return reader.job(_filled(process, str(name)))
+
+
+def _only_process(job: Any, processes: Any) -> Section:
+    if not isinstance(processes, list) or not processes or not isinstance(processes[0], Mapping):
+        raise JobError("config.process has no job in it.", "It is a list with one entry that has a type.")
+    if len(processes) > 1:
+        raise JobError(f"config.process has {len(processes)} entries.", "Put each into a file of its own, and give all files to run.")
+    kind = processes[0].get("type")
+    if job not in ("extension", "train") or kind not in keys.TRAINERS:
+        raise JobError(f"Jobs of the type {job}/{kind} are not supported yet.", f"Supported are {', '.join(keys.TRAINERS)}.")
+    return {key: value for key, value in processes[0].items() if key != "type"}
+
+
+def _filled(value: Any, name: str) -> Any:
+    """The value with [name] and ${VARIABLES} filled in, everywhere in it."""
+    if isinstance(value, Mapping):
+        return {key: _filled(inner, name) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, name) for inner in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{(\w+)\}", _variable, value.replace("[name]", name))
+    return value
+
+
+def _variable(match: re.Match[str]) -> str:
+    if match[1] not in os.environ:
+        raise JobError(f"The job asks for the environment variable {match[1]}, which is not set.", "Set it, or write the value itself.")
+    return os.environ[match[1]]
+
+
+class _Reader:
+    """Reads one job, section by section, and collects the notes."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.notes: list[Warned] = []
+        self.idle: list[str] = []
+
+    def job(self, process: Section) -> tuple[dict[str, Any], list[Warned]]:
+        parts = {part: process.pop(part, None) or {} for part in ("model", "train", "sample", "save", "logging")}
+        network, datasets = process.pop("network", None), process.pop("datasets", None) or []
+        job: dict[str, Any] = {"name": self.name, "trigger_word": process.pop("trigger_word", None)}
+        seed = process.pop("training_seed", None)
+        self.section("process", process, "")
+        train, sample = _section(parts["train"], "train"), _section(parts["sample"], "sample")
+        if not train.pop("disable_sampling", False):
+            sample.setdefault("skip_first_sample", train.pop("skip_first_sample", False))
+        else:
+            train.pop("skip_first_sample", None)
+            sample |= {"sample_every": None, "skip_first_sample": True}
+        job["model"] = self.model(_section(parts["model"], "model"))
+        job["network"] = self.network(network, job["model"].get("arch"))
+        job["datasets"] = [self.dataset(_section(one, "datasets"), i, job["trigger_word"]) for i, one in enumerate(datasets)]
+        job["train"] = self.train(train | ({"seed": seed} if seed is not None else {}), job["network"]["type"])
+        job["sample"] = self.sample(sample)
+        job["save"] = self.save(_section(parts["save"], "save"))
+        job["logging"] = self.section("logging", _given(_section(parts["logging"], "logging")), "logging.")
+        if self.idle:
+            self.note(f"These keys have no effect here: {', '.join(self.idle)}.", "Darkroom decides them by itself.")
+        return {key: value for key, value in job.items() if value is not None}, self.notes
+
+    def note(self, message: str, hint: str = "") -> None:
+        self.notes.append(Warned(message=message, hint=hint))
+
+    def section(self, kind: str, given: Section, prefix: str) -> Section:
+        """What both vocabularies have; of the rest it is said what becomes of it."""
+        kept: Section = {}
+        for key, value in given.items():
+            path = f"{prefix}{key}"
+            if key in _names(kind):
+                kept[key] = value
+            elif value is None:
+                continue
+            elif key in keys.NO_EFFECT[kind]:
+                self.idle.append(path)
+            elif key in keys.LATER[kind]:
+                if not _changes_nothing(value, keys.LATER[kind][key]):
+                    self.note(f"{path} is not supported yet and is left out: {keys.COSTS.get(key, 'the result will differ')}.")
+            elif key in keys.REFUSED[kind]:
+                neutral, what = keys.REFUSED[kind][key]
+                if not _changes_nothing(value, neutral):
+                    raise JobError(f"{path} asks for {what}, which is not supported yet.", "Take it out to train without.")
+            else:
+                self.note(f"{path} is not a known key and is left out.", "Check its spelling.")
+        return kept
+
+    def model(self, given: Section) -> Section:
+        for old, arch in keys.ARCHS.items():
+            if given.pop(old, False):
+                given.setdefault("arch", arch)
+        if given.get("extras_name_or_path") == given.get("name_or_path"):
+            given.pop("extras_name_or_path", None)
+        given.pop("dtype", None)  # it takes train.dtype instead
+        return _given(self.section("model", given, "model."))
+
+    def network(self, given: Section | None, arch: str | None) -> Section:
+        if not given:
+            return {"type": "full"}
+        given = _given(_section(given, "network"))
+        extra = given.pop("network_kwargs", None) or {}
+        kept: Section = {"type": str(given.pop("type", "lora")).lower()}
+        rank, alpha = given.pop("linear", 4), given.pop("alpha", 1.0)
+        kept["rank"] = given.pop("rank", rank)  # with both given, it takes rank
+        alpha = given.pop("linear_alpha", alpha)
+        if (arch or "").split(":")[0] in keys.SCALED:
+            kept["alpha"] = alpha
+        elif alpha not in (1.0, kept["rank"]):
+            self.note("network.linear_alpha is ignored for this family by AI Toolkit, and here too.", "In a Darkroom job, alpha counts.")
+        for key in ("only_if_contains", "ignore_if_contains"):
+            if patterns := extra.pop(key, None):  # it matches "transformer." and the name; ours is the name alone
+                kept[key] = [str(pattern).removeprefix("transformer.") for pattern in patterns]
+        for key, value in extra.items():
+            if value:
+                self.note(f"network.network_kwargs.{key} is not supported yet and is left out: the result will differ.")
+        return kept | self.section("network", given, "network.")
+
+    def dataset(self, given: Section, index: int, trigger: str | None) -> Section:
+        given = {**keys.DEFAULTS["dataset"], **_given(given)}
+        folder = given.pop("folder_path", None) or given.pop("dataset_path", None)
+        if folder is not None:
+            given["path"] = folder
+        ending = str(given.pop("caption_type", None) or given.get("caption_ext", "txt"))
+        given["caption_ext"] = f".{ending.removeprefix('.')}"
+        trigger = given.get("trigger_word") or trigger
+        if not given.get("default_caption"):
+            given.pop("default_caption", None)
+            if trigger:
+                given["default_caption"] = "[trigger]"
+        if trigger and index == 0:
+            self.note(
+                "AI Toolkit puts the trigger words before every caption that lacks them; here captions stay as they are.",
+                "Write [trigger] into the captions, where the trigger words belong.",
+            )
+        return self.section("dataset", given, f"datasets[{index}].")
+
+    def train(self, given: Section, network: str) -> Section:
+        given = {**keys.DEFAULTS["train"], **_given(given)}
+        given["lr"] = given.pop("unet_lr", given["lr"])
+        given["optimizer"] = str(given["optimizer"]).lower()
+        counts = [given.pop(key, 1) for key in ("gradient_accumulation", "gradient_accumulation_steps")]
+        given["gradient_accumulation"] = counts[0] if counts[0] != 1 else counts[1]
+        if average := given.pop("ema_config", None):
+            average = {**keys.DEFAULTS["ema"], **_given(_section(average, "train.ema_config"))}
+            given["ema_config"] = self.section("ema", average, "train.ema_config.")
+        self.schedule(given)
+        if given.pop("unload_text_encoder", False):
+            self.note("train.unload_text_encoder makes AI Toolkit train with the trigger words alone; here the captions are used.")
+        if given.get("train_text_encoder") and network != "full":
+            given["train_text_encoder"] = False
+            self.note("train.train_text_encoder is not supported yet for a LoRA: the text encoders stay as they are.")
+        if given.get("bypass_guidance_embedding"):
+            self.note("train.bypass_guidance_embedding is not supported yet: the model is given a guidance of 1 instead.")
+            del given["bypass_guidance_embedding"]
+        if given.get("max_denoising_steps") == 1000:
+            del given["max_denoising_steps"]
+        return self.section("train", given, "train.")
+
+    def schedule(self, given: Section) -> None:
+        further = dict(_given(given.pop("lr_scheduler_params", None) or {}))
+        further.pop("total_iters", None)
+        warmup = further.pop("num_warmup_steps", 1000 if given.get("lr_scheduler") == "constant_with_warmup" else 0)
+        given.setdefault("lr_warmup_steps", warmup)
+        if given.get("lr_scheduler") == "linear":
+            self.note("train.lr_scheduler linear lets the learning rate rise in AI Toolkit; here it falls to nothing.", "Set constant to avoid both.")
+        if further:
+            given["lr_scheduler_params"] = further
+
+    def sample(self, given: Section) -> Section:
+        given = {**keys.DEFAULTS["sample"], **{key: value for key, value in given.items() if value is not None or key == "sample_every"}}
+        if not given["sample_every"]:
+            given["sample_every"] = None
+        if not given.get("neg"):
+            given.pop("neg", None)
+        items, prompts = given.pop("samples", None) or [], given.pop("prompts", None) or []
+        entries = [_section(item, "sample.samples") for item in items] or [{"prompt": str(prompt)} for prompt in prompts]
+        entries = [self.item(entry, index) for index, entry in enumerate(entries)]
+        if any(set(entry) != {"prompt"} for entry in entries):
+            given["samples"] = entries
+        else:
+            given["prompts"] = [entry["prompt"] for entry in entries]
+        return self.section("sample", given, "sample.")
+
+    def item(self, given: Section, index: int) -> Section:
+        prompt, flags, strange = split_flags(str(given.get("prompt") or ""))
+        if strange:
+            self.note(f"sample prompt {index + 1} has {' '.join(f'--{flag}' for flag in strange)}, not supported yet: left out.")
+        given = {**_given(given), **flags, "prompt": prompt}
+        if not given.get("neg"):
+            given.pop("neg", None)
+        return self.section("item", given, f"sample.samples[{index}].")
+
+    def save(self, given: Section) -> Section:
+        never = "save_every" in given and not given["save_every"]
+        given = {**keys.DEFAULTS["save"], **_given(given)}
+        if never:
+            given["save_every"] = None
+        if given["max_step_saves_to_keep"] == 0:
+            given["max_step_saves_to_keep"] = 10000  # there, 0 keeps all
+        return self.section("save", given, "save.")
+
+
+def _names(kind: str) -> set[str]:
+    names: set[str] = set()
+    for model in OURS[kind]:
+        for name, field in model.model_fields.items():
+            aliases = field.validation_alias
+            names |= {name, *(map(str, aliases.choices) if isinstance(aliases, AliasChoices) else ())}
+    return names
+
+
+def _section(value: Any, path: str) -> Section:
+    if not isinstance(value, Mapping):
+        raise JobError(f"{path} must be a section of keys; it is {value!r}.", "Compare it with AI Toolkit's examples.")
+    return dict(value)
+
+
+def _given(section: Mapping[str, Any]) -> Section:
+    """Without the keys that are left empty."""
+    return {key: value for key, value in section.items() if value is not None}
+
+
+def _changes_nothing(value: Any, neutral: Any) -> bool:
+    return value == neutral or (not value and not neutral)

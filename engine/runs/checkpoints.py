@@ -78,7 +78,7 @@ class CheckpointStore:
         """The newest complete state; one that is damaged is passed over for the next older."""
         for step in reversed(self._states()):
             path = self.folder.state_path(step)
-            if manifest := _checked(path):
+            if manifest := read_manifest(path):
                 return State(
                     step=manifest["step"],
                     tensors={group: read_safetensors(path / f"{group}.safetensors", self.framework) for group in manifest["groups"]},
@@ -127,7 +127,7 @@ def _write_state(path: Path, step: int, state: State) -> None:
     (path / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _checked(path: Path) -> dict[str, Any] | None:
+def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a state, if every file is there as it was written."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))

@@ -43,8 +43,7 @@ class Learner:
         count = self.job.train.gradient_accumulation
         total = torch.zeros((), device=self.bench.device)
         for micro in range(self.step * count, (self.step + 1) * count):
-            # drawn anew from (seed, micro-batch): a resumed run draws the same, and there is no generator to save
-            self.rng.manual_seed((self.job.train.seed * _PRIME + micro) % 2**63)
+            self._seed(micro)
             with autocast(self.bench.device, self.bench.dtype):
                 loss = self.objective.loss(self.bench.family, self.bench.batch(micro), self.rng) / count
             self.scaler.scale(loss).backward()
@@ -57,6 +56,12 @@ class Learner:
         if self.average:
             self.average.step()
         return total
+
+    def _seed(self, micro: int) -> None:
+        """Draws follow from (seed, micro-batch): a resumed run draws the same, and there is no generator to save."""
+        seed = (self.job.train.seed * _PRIME + micro) % 2**63
+        self.rng.manual_seed(seed)
+        torch.manual_seed(seed ^ 1)  # dropout draws from the global generators
 
     def skip(self) -> None:
         """Leave this step out: its gradients are dropped."""
@@ -74,7 +79,7 @@ class Learner:
     def state(self) -> State:
         """Everything that the next step depends on, as copies on the CPU."""
         optimizer, values = optimizer_tensors(self.optimizer)
-        tensors = {"weights": self.bench.network.state_tensors(), "optimizer": optimizer, "rng": _random_state(self.bench.device)}
+        tensors = {"weights": self.bench.network.state_tensors(), "optimizer": optimizer}
         average_steps = 0
         if self.average:
             tensors["ema"], average_steps = self.average.state()
@@ -98,19 +103,6 @@ class Learner:
         self.scaler.load_state_dict(state.values["scaler"])
         if self.average and "ema" in state.tensors:
             self.average.load(state.tensors["ema"], state.values["ema_steps"])
-        _set_random_state(state.tensors["rng"], self.bench.device)
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    """Dropout draws from the global generators."""
-    states = {"cpu": torch.get_rng_state()}
-    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
-
-
-def _set_random_state(states: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def _identity(job: TrainJob) -> dict[str, object]:

@@ -84,7 +84,7 @@ class Bench:
     def write_weights(self, path: Path, step: int) -> None:
         """The network as other tools read it: one file, or a folder in diffusers layout for all weights."""
         save = self.job.save
-        if isinstance(self.job.network, Full):
+        if not self.network.is_adapter:
             save_pipeline(self.family, path, save.dtype)
         else:
             form = self.family.default_form if save.format == "auto" else save.format
@@ -135,7 +135,10 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     load_parts(family, (family.denoiser_part,), device, held)
     if job.train.gradient_checkpointing:
         family.denoiser.enable_gradient_checkpointing()
-    network = attach(job.network, _trained_parts(job, family), family.lora_targets, job.model.only_if_contains, job.model.ignore_if_contains, job.train.seed)
+    network = attach(
+        job.network, _trained_parts(job, family), family.lora_targets,
+        job.model.only_if_contains, job.model.ignore_if_contains, job.train.seed, family.name,
+    )  # fmt: skip
     family.denoiser.train()
     control.check()
     batches = Batches(placed, job.train.batch_size, job.train.seed)

@@ -51,7 +51,8 @@ def loop(
         yield from draw_samples(job, bench, learner, folder)
     yield Phase(name="Training" if learner.step == 0 else f"Training, continued from step {learner.step}", peak=peak.take())
     told, since = learner.step, time.perf_counter()
-    while learner.step < total and not control.stop:
+    last = learner.step >= total
+    while not last:
         try:
             readback.push(learner.step + 1, learner.learn())
             misses = 0
@@ -65,18 +66,18 @@ def loop(
                     "Lower the resolution, the batch size or the rank, or turn gradient checkpointing on.",
                 ) from None
             yield Warned(message=f"Step {learner.step} was left out: the graphics card ran out of memory.", hint="Lower the resolution or the batch size.")
-        step, last = learner.step, learner.step == total or control.stop
-        for done, loss in readback.take(wait=last):
+        step = learner.step
+        for done, loss in readback.take(wait=step == total or control.stop):
             if not math.isfinite(loss):
                 raise JobError(
                     f"The loss is not a number at step {done}.",
                     "The checkpoints so far are good. Start again with a lower learning rate, or with dtype bf16 instead of fp16.",
                 )
-            if done % job.logging.log_every == 0 or done == total or last:
+            if done % job.logging.log_every == 0 or done == total:
                 now = time.perf_counter()
                 yield Step(step=done, total=total, loss=loss, lr=learner.lr, seconds=(now - since) / max(1, done - told), memory=peak.now())
                 told, since = done, now
-        before = time.perf_counter()
+        before, last = time.perf_counter(), step == total or control.stop
         if last or control.take("save") or _due(step, job.save.save_every):
             yield from save(job, bench, learner, folder, store)
         if control.take("sample") or _due(step, job.sample.sample_every) or (step == total and job.sample.sample_every):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from ..events import Event, Finished, Measured, Phase, Progress, Saved, Step, Wa
 from ..jobs.vae import VaeJob, VaeTrain
 from ..runs.checkpoints import CheckpointStore, State
 from ..runs.folder import RunFolder
+from ..runtime.device import autocast, pick_device, pick_dtype
 from ..settings import resolve
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -39,7 +39,7 @@ MEASURED_PICTURES = 256
 def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Event]:
     """Train on the pictures of ``job.datasets`` and save a diffusers folder whose latents are normalised."""
     settings = job.train
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device()
     yield Phase(name="Loading pictures")
     learned, held_out = yield from load_pictures(job)
     if not len(held_out):
@@ -84,13 +84,13 @@ def build(job: VaeJob) -> AutoencoderKL:
     if not (path / "config.json").is_file():
         raise JobError(f"{job.vae_path} is not an autoencoder: it has no config.json.", "Give a folder in diffusers layout.")
     if not job.from_scratch:
-        return AutoencoderKL.from_pretrained(path, torch_dtype=torch.float32, local_files_only=True)
+        return AutoencoderKL.from_pretrained(path, dtype=torch.float32, local_files_only=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.train.seed)
         return AutoencoderKL.from_config(AutoencoderKL.load_config(path))
 
 
-def load_pictures(job: VaeJob) -> Iterator[Event]:
+def load_pictures(job: VaeJob) -> Generator[Event, None, tuple[Tensor, Tensor]]:
     """All pictures as two uint8 tensors BCHW: those to learn from, and those held out."""
     paths = [path for dataset in job.datasets for path in picture_paths(dataset.path)]
     sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -100,7 +100,7 @@ def load_pictures(job: VaeJob) -> Iterator[Event]:
             yield Progress(done=done, total=len(paths), what="pictures")
     if len(sides[0]) == 0:
         raise JobError("No picture is left to learn from.", "Add pictures, or lower train.holdout.")
-    return tuple(to_tensor(side, job.train.resolution) for side in sides)
+    return to_tensor(sides[0], job.train.resolution), to_tensor(sides[1], job.train.resolution)
 
 
 def picture_paths(folder: str) -> list[Path]:
@@ -146,7 +146,7 @@ def train_step(
     pixels = augmented(as_pixels(batch), rng).to(device)
     for group in optimizer.param_groups:
         group["lr"] = lr = learning_rate(step, settings)
-    with autocast(settings, device):
+    with autocast(device, pick_dtype(settings.dtype, device)):
         posterior = vae.encode(pixels).latent_dist
         # drawn on the CPU, so that the same step draws the same on every device
         noise = torch.randn(posterior.mean.shape, generator=rng).to(device)
@@ -187,11 +187,6 @@ def learning_rate(step: int, settings: VaeTrain) -> float:
     """Warm-up, then a cosine down to a fiftieth."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
     return settings.lr * min(1.0, step / WARMUP_STEPS) * (LAST_LR + (1 - LAST_LR) * cosine)
-
-
-def autocast(settings: VaeTrain, device: torch.device) -> torch.autocast | nullcontext:
-    half = settings.dtype == "bf16" or (settings.dtype == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
 
 
 @torch.no_grad()

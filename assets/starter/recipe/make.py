@@ -1,0 +1,106 @@
+"""The starter from nothing: python assets/starter/recipe/make.py all --work FOLDER. Each step can be run alone.
+
+fetch the packages · make the pictures · a blank pipeline · train its VAE · train the rest · measure. A step that was
+interrupted is run again: trainings continue from their last state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: two waiting threads would fight for a core
+
+RECIPE = Path(__file__).resolve().parent
+ROOT = RECIPE.parents[2]
+sys.path[:0] = [str(RECIPE), str(ROOT)]
+
+from sources import Sources  # noqa: E402
+
+
+def fetch(work: Path) -> None:
+    import sources
+
+    print("\n".join(sources.fetch(Sources(work))))
+
+
+def pictures(work: Path) -> None:
+    from pictures import make_pictures
+
+    made = make_pictures(Sources(work), work / "pictures")
+    print(f"{len(made)} pictures, {sum(not picture.colour and not picture.background for picture in made)} of them originals")
+
+
+def blank(work: Path) -> None:
+    from blank import make_blank
+
+    make_blank(Sources(work), work / "pictures", work / "blank")
+
+
+def vae(work: Path) -> None:
+    run_job("vae", work)
+
+
+def train(work: Path) -> None:
+    from blank import with_vae
+
+    with_vae(work / "blank", work / "runs" / "starter_vae" / "starter_vae")
+    run_job("train", work)
+
+
+def measure(work: Path, model: Path | None = None) -> None:
+    """Score a pipeline folder: the one given, else what the training made."""
+    import json
+
+    from measure import measure_starter
+
+    folder = model or work / "runs" / "starter" / "starter"
+    figures = measure_starter(folder, Sources(work), work / "pictures", work / "measure" / folder.name)
+    print(json.dumps(figures, indent=1))
+
+
+def run_job(name: str, work: Path) -> None:
+    """Run the recipe's job of that name under the work folder, from its last state if it has one."""
+    from engine.control import Control
+    from engine.events import Failed, Step, describe
+    from engine.execute import execute
+    from engine.jobs import load_job
+    from engine.jobs.load import read_yaml
+    from engine.runs.folder import RunFolder
+
+    text = (RECIPE / f"{name}.yaml").read_text(encoding="utf-8").replace("WORK", work.as_posix())
+    job = load_job(read_yaml(text))
+    folder = RunFolder.create(work / "runs", job, exist_ok=True)
+    for event in execute(job, folder, Control()):
+        folder.append(event)
+        if not isinstance(event, Step) or event.step % 50 == 0:
+            print(describe(event), flush=True)
+        if isinstance(event, Failed):
+            raise SystemExit(1)
+
+
+STEPS: dict[str, Callable[[Path], None]] = {
+    "fetch": fetch, "pictures": pictures, "blank": blank, "vae": vae, "train": train, "measure": measure,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=[*STEPS, "all"])
+    parser.add_argument("--model", type=Path, help="measure: another pipeline than the trained one, for example a checkpoint")
+    parser.add_argument("--work", type=Path, required=True, help="folder for everything that is fetched and made; about 1 GB")
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    if arguments.step == "measure":
+        measure(work, arguments.model)
+        return
+    for name in STEPS if arguments.step == "all" else [arguments.step]:
+        STEPS[name](work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The command line. What takes long to import is imported inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import JobError
+
+if TYPE_CHECKING:
+    from .jobs import Job
+
+app = typer.Typer(
+    help="Darkroom: teach an image model your own pictures.\n\n"
+    "Without a command, launch.sh opens the app. `launch.sh test` runs the tests.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+lora = typer.Typer(help="Look into LoRA files and give them to other programs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(lora, name="lora")
+
+JobFile = Annotated[Path, typer.Argument(help="A job: YAML, as in presets/train. AI Toolkit's files are read too.", metavar="JOB")]
+
+
+class Form(StrEnum):
+    diffusers = "diffusers"
+    comfyui = "comfyui"
+
+
+@app.callback()
+def every_command() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace", line_buffering=True)  # a console that lacks a letter stops no run
+
+
+@app.command()
+def run(
+    jobs: Annotated[list[Path], typer.Argument(help="Jobs: YAML, as in presets/train. Done one after another.", metavar="JOB...")],
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the run, instead of the job's.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew: what an earlier run of that name left is deleted.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for runs, instead of the one in the settings.")] = None,
+    recover: Annotated[bool, typer.Option("--recover", "-r", help="Go on with the next job when one fails.")] = False,
+) -> None:
+    """Do jobs: train, generate, whatever their kind says.
+
+    A run that was stopped or cut off goes on where it was when the same job is run again.
+    Ctrl-C saves and ends, a second one ends at once.
+    Exit code: 0 done or stopped, 1 failed, 2 a job that cannot be done as it stands.
+    """
+    if name and len(jobs) > 1:
+        raise JobError("--name is for one job.", "Give it with a single file.")
+    from .running import run_jobs
+
+    _load_extensions()
+    loaded = [_load(path, name) for path in jobs]  # a mistake in the last one is told before the first begins
+    raise typer.Exit(run_jobs(loaded, output, restart, recover))
+
+
+@app.command()
+def check(job: JobFile) -> None:
+    """Look for mistakes in a job, its data and its base model. Nothing is trained, loaded or downloaded."""
+    from .check import check_job
+
+    _load_extensions()
+    problems = 0
+    for finding in check_job(_load(job)):
+        problems += not finding.ok
+        print(f"{'ok      ' if finding.ok else 'problem '} {finding.message}")
+    if problems:
+        raise typer.Exit(2)
+
+
+@app.command()
+def families() -> None:
+    """List the model families and the base models that the app offers."""
+    from .families.catalog import BASES, FAMILIES
+
+    _load_extensions()
+    print("Families")
+    _table([("  arch", "title", "makes"), *((f"  {info.name}", info.title, info.task) for info in FAMILIES.values())])
+    print("\nBase models")
+    rows = [("  title", "size", "licence", "model.name_or_path")]
+    for base in BASES:
+        licence = f"{base.licence}{', must be accepted on its page' if base.gated else ''}"
+        rows.append((f"  {base.title}", f"{base.size_gb:.1f} GB" if base.size_gb >= 0.1 else f"{base.size_gb * 1000:.0f} MB", licence, base.name_or_path))
+    _table(rows)
+
+
+@app.command()
+def doctor() -> None:
+    """Check versions, graphics card, memory, disk and libraries. Exit code 1 if something is wrong."""
+    from .doctor import examine
+
+    problems = 0
+    for finding in examine():
+        problems += not finding.ok
+        print(f"{'ok      ' if finding.ok else 'problem '} {finding.message}")
+    print(f"\n{'All is well.' if not problems else f'{problems} to look at.'}")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def docs() -> None:
+    """Write docs/jobs.md from the jobs' own sentences."""
+    from .reference import write_reference
+
+    print(write_reference())
+
+
+@lora.command("inspect")
+def inspect_file(file: Annotated[Path, typer.Argument(help="A LoRA, .safetensors.", metavar="FILE")]) -> None:
+    """Show rank, family, training facts and how much each block of the model is changed."""
+    from .tools import inspect_lora
+
+    report = inspect_lora(file)
+    rows = [
+        ("size", f"{report.size / 1e6:.1f} MB"),
+        ("names", report.form),
+        ("family", report.family or "not known"),
+        ("base", report.base),
+        ("rank", _numbers(report.ranks)),
+        ("alpha", _numbers(report.alphas)),
+        ("precision", report.dtype),
+        ("layers", report.layers),
+        ("trigger", report.trigger),
+        ("steps", report.steps),
+    ]
+    print(report.name)
+    _table([(f"  {title}", str(value)) for title, value in rows if value is not None])
+    print("\nChange of each block")
+    most = max((norm for _, norm in report.blocks), default=0) or 1
+    _table([(f"  {block}", f"{norm:.3f}", "#" * round(30 * norm / most)) for block, norm in report.blocks])
+
+
+@lora.command("export")
+def export_file(
+    file: Annotated[Path, typer.Argument(help="A LoRA, .safetensors.", metavar="FILE")],
+    form: Annotated[Form, typer.Option("--for", help="Whose names the new file has. Forge reads ComfyUI's.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The new file. Left out: beside the old one.")] = None,
+) -> None:
+    """Write a LoRA as another program reads it. The original stays as it is."""
+    from .tools import export_lora
+
+    print(export_lora(file, output or file.with_name(f"{file.stem}_{form.value}.safetensors"), form.value))
+
+
+def _load(path: Path, name: str | None = None) -> Job:
+    from .events import describe
+    from .jobs import load_job_with_notes
+    from .settings import resolve
+
+    job, notes = load_job_with_notes(resolve(path), name)
+    for note in notes:
+        print(describe(note), file=sys.stderr)
+    return job
+
+
+def _load_extensions() -> None:
+    from .events import describe
+    from .extensions import load_extensions
+
+    for warning in load_extensions():
+        print(describe(warning), file=sys.stderr)
+
+
+def _numbers(values: list) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

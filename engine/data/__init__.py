@@ -1,0 +1,16 @@
+"""From a folder of pictures to the order of batches: scan → captions → buckets → pixels → cache → batches.
+
+What is named here needs no torch. Pixels and the caches, which do, are in ``pixels`` and ``cache``.
+"""
+
+from .batches import Batches
+from .buckets import Bucket, Placed, bucket_of, place
+from .captions import apply_trigger, dropped, read_caption
+from .findings import Finding, findings
+from .pictures import IMAGE_SUFFIXES, PictureError, find_pictures
+from .scan import Item, scan
+
+__all__ = [
+    "IMAGE_SUFFIXES", "Batches", "Bucket", "Finding", "Item", "PictureError", "Placed", "apply_trigger", "bucket_of",
+    "dropped", "find_pictures", "findings", "place", "read_caption", "scan",
+]  # fmt: skip

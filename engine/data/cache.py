@@ -1,0 +1,215 @@
+"""Latents and text features that were once encoded, kept outside the data set and found again by content.
+
+What was encoded follows from the bytes of the picture, its bucket, whether it is mirrored, and ``key``: all that names
+the encoder and its options. So a trigger, repeats or dropout cost nothing, and a changed picture is encoded again, alone.
+B batch, C latent channels, H and W pixels, h and w latents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..control import Control
+from ..errors import JobError
+from ..events import Event, Progress, Warned
+from .buckets import Bucket, Placed
+from .notes import Notes
+from .pictures import digest
+from .pixels import VERSION, load_pixels
+from .scan import Item
+from .shards import SHARD_BYTES, Group, Shards
+from .words import name_of
+
+EVERY = 0.25
+"""Seconds between two events of progress, at least."""
+
+Work = tuple[str, Item, Bucket]
+"""Name in the cache, and what it is made from."""
+
+
+class LatentCache:
+    """Mean and standard deviation of the latents of pictures, in ``folder``; ``memory`` is the most bytes to hold."""
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], memory: int | None = None):
+        self._shards = Shards(_folder_of(folder, "latents", {"pixels": VERSION, **key}), memory)
+        self._notes = Notes(folder)
+        self._digests: dict[Path, str] = {}
+        self._names: dict[tuple[Path, bool, Bucket], str] = {}
+
+    def fill(
+        self,
+        items: Sequence[Item],
+        placements: Sequence[Placed],
+        encode: Callable[[Tensor], tuple[Tensor, Tensor]],
+        batch_size: int,
+        control: Control,
+    ) -> Iterator[Event]:
+        """Encodes what is missing: ``encode`` takes pixels BCHW in [-1, 1] and gives mean and deviation BChw.
+
+        Ends early, with what it has kept, when asked to stop.
+        """
+        yield from self._read_digests(items, control)
+        if control.stop:
+            return
+        works = [self._work(items[placed.item], placed.bucket) for placed in placements]
+        missing = set(self._shards.missing([name for name, _, _ in works]))
+        yield from _told(self._shards)
+        batches = _batches(works, missing, batch_size)
+        progress = _Progress(len(missing), "pictures")
+        try:
+            for batch, pixels in _loaded(batches):
+                mean, std = (part.detach().cpu() for part in encode(pixels))
+                _check_finite(batch, mean, std)
+                for (name, _, _), one_mean, one_std in zip(batch, mean, std, strict=True):
+                    self._shards.add(name, {"mean": one_mean.clone(), "std": one_std.clone()})
+                self._shards.flush(SHARD_BYTES)
+                yield from progress.add(len(batch))
+                if control.stop:
+                    return
+        finally:
+            self._shards.flush()
+
+    def get(self, item: Item, bucket: Bucket) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, Chw on the CPU. Not to be changed in place."""
+        group = self._shards[self._names[item.path, item.flip, bucket]]
+        return group["mean"], group["std"]
+
+    def _read_digests(self, items: Sequence[Item], control: Control) -> Iterator[Event]:
+        paths = list(dict.fromkeys(item.path for item in items))
+        progress = _Progress(len(paths), "files")
+        for path, known in self._notes.about("digest", paths, digest):
+            self._digests[path] = known
+            yield from progress.add(1, last=False)
+            if control.stop:
+                return
+
+    def _work(self, item: Item, bucket: Bucket) -> Work:
+        content = f"{self._digests[item.path]} {bucket[0]}x{bucket[1]}{' mirrored' if item.flip else ''}"
+        name = self._names[item.path, item.flip, bucket] = _digest_of(content)
+        return name, item, bucket
+
+
+class TextCache:
+    """Text features of captions, in ``folder``; ``memory`` is the most bytes to hold."""
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], memory: int | None = None):
+        self._shards = Shards(_folder_of(folder, "texts", key), memory)
+
+    def missing(self, captions: Sequence[str]) -> list[str]:
+        """Those of ``captions`` that were not encoded yet, once each: the encoder is needed only for them."""
+        names = {_digest_of(caption): caption for caption in captions}
+        return [names[name] for name in self._shards.missing(names)]
+
+    def fill(
+        self, captions: Sequence[str], encode: Callable[[list[str]], Group], batch_size: int, control: Control
+    ) -> Iterator[Event]:
+        """Encodes what is missing: ``encode`` gives named features whose first dimension is the batch.
+
+        Ends early, with what it has kept, when asked to stop.
+        """
+        missing = self.missing(captions)
+        yield from _told(self._shards)
+        progress = _Progress(len(missing), "captions")
+        try:
+            for start in range(0, len(missing), batch_size):
+                batch = missing[start : start + batch_size]
+                features = {name: tensor.detach().cpu() for name, tensor in encode(batch).items()}
+                for row, caption in enumerate(batch):
+                    self._shards.add(
+                        _digest_of(caption), {name: tensor[row].clone() for name, tensor in features.items()}
+                    )
+                self._shards.flush(SHARD_BYTES)
+                yield from progress.add(len(batch))
+                if control.stop:
+                    return
+        finally:
+            self._shards.flush()
+
+    def get(self, caption: str) -> Group:
+        """The caption's features on the CPU, without a batch dimension. Not to be changed in place."""
+        return self._shards[_digest_of(caption)]
+
+
+class _Progress:
+    """Counts, and tells of it now and then, and at the end."""
+
+    def __init__(self, total: int, what: str):
+        self._done, self._total, self._what, self._told = 0, total, what, time.monotonic()
+
+    def add(self, number: int, last: bool = True) -> Iterator[Progress]:
+        self._done += number
+        now = time.monotonic()
+        if now - self._told >= EVERY or (last and self._done == self._total):
+            self._told = now
+            yield Progress(done=self._done, total=self._total, what=self._what)
+
+
+def _batches(works: Sequence[Work], missing: set[str], batch_size: int) -> Iterator[list[Work]]:
+    """What is missing, in batches of one bucket.
+
+    They are cut from all that is wanted, there or not: so a run that was killed meanwhile goes on with the batches that
+    it would have had, and gets the same bits.
+    """
+    buckets: dict[Bucket, dict[str, Work]] = {}
+    for work in works:
+        buckets.setdefault(work[2], {})[work[0]] = work
+    for members in (list(bucket.values()) for bucket in buckets.values()):
+        for start in range(0, len(members), batch_size):
+            if batch := [work for work in members[start : start + batch_size] if work[0] in missing]:
+                yield batch
+
+
+def _loaded(batches: Iterator[list[Work]]) -> Iterator[tuple[list[Work], Tensor]]:
+    """Each batch with its pixels BCHW, decoded by several threads while the ones before it are encoded."""
+    workers = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[list[Work], list[Future[Tensor]]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append((batch, [pool.submit(load_pixels, item, bucket) for _, item, bucket in batch]))
+                if len(waiting) > math.ceil(workers / len(batch)):
+                    ready, futures = waiting.popleft()
+                    yield ready, torch.stack([future.result() for future in futures])
+            while waiting:
+                ready, futures = waiting.popleft()
+                yield ready, torch.stack([future.result() for future in futures])
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _check_finite(batch: Sequence[Work], mean: Tensor, std: Tensor) -> None:
+    for (_, item, _), one_mean, one_std in zip(batch, mean, std, strict=True):
+        if not (one_mean.isfinite().all() and one_std.isfinite().all()):
+            raise JobError(
+                f"The autoencoder turned {name_of(item.path)} into values that are no numbers.",
+                "Its weights do not fit this precision: set model.dtype to bf16 or fp32.",
+            )
+
+
+def _told(shards: Shards) -> Iterator[Event]:
+    if shards.damaged:
+        yield Warned(
+            message="A part of the cache was damaged and was deleted.",
+            hint="It is encoded again; nothing else is lost.",
+        )
+        shards.damaged = 0
+
+
+def _folder_of(folder: Path, kind: str, key: Mapping[str, Any]) -> Path:
+    return folder / kind / _digest_of(json.dumps(dict(key), sort_keys=True))[:16]
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

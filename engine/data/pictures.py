@@ -1,0 +1,197 @@
+"""Picture files: which there are in a folder, how large each is, and its pixels as upright sRGB.
+
+Every fault of a file becomes a PictureError that names it. Knows nothing of captions, of buckets or of torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from ..errors import JobError
+from .words import name_of, printable
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"}
+)
+FOREIGN_SUFFIXES = frozenset(
+    {".heic", ".heif", ".jxl", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".svg"}
+)
+"""Pictures that cannot be read here; a person should hear of them."""
+NOT_DATA = frozenset({"_controls", "__MACOSX"})
+"""Folders whose pictures are not for training."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+"""What makes a picture with this EXIF orientation upright."""
+
+# from 89 million pixels on Pillow warns, and from 179 million on it refuses, which is what we tell people
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class PictureError(JobError):
+    """A picture that cannot be used. ``reason`` goes on after its name."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(
+            f"{name_of(path)} cannot be read: {reason}.", "Replace the file, or take it out of the folder."
+        )
+        self.path, self.reason = path, reason
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder and of the folders in it, in the order of their names. Hidden ones are left out."""
+    return [path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def find_foreign(folder: Path) -> list[Path]:
+    """Pictures of kinds that cannot be read here, in the order of their names."""
+    return [path for path in _files(folder) if path.suffix.lower() in FOREIGN_SUFFIXES]
+
+
+def _files(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        where = printable(error.filename or folder)
+        if isinstance(error, PermissionError):
+            raise JobError(
+                f"The folder {where} is locked.", "Allow this user to open it and to read its files."
+            ) from error
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise JobError(f"There is no folder {where}.", "Check the path of the data set.") from error
+        raise JobError(
+            f"The folder {where} cannot be read: {error.strerror}.", "Check the disk or the network."
+        ) from error
+
+    found: list[tuple[list[str], Path]] = []
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in NOT_DATA]
+        parts = Path(parent).relative_to(folder).parts
+        found += [([*parts, name], Path(parent, name)) for name in files if not name.startswith(".")]
+    return [path for _, path in sorted(found)]
+
+
+def measure(path: Path) -> tuple[int, int]:
+    """Width and height as a person sees the picture. Reads only the head of the file."""
+    with opened(path) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def decode(path: Path, side: int | None = None) -> Image.Image:
+    """The picture, upright, in sRGB, what is transparent over white; of a moving one the first frame.
+
+    With ``side``, it may come smaller, as long as no side is under that many pixels: a JPEG is then several times as fast.
+    """
+    with opened(path) as image:
+        if side:
+            image.draft(None, (side, side))
+        turn = _TURNS.get(_orientation(image))
+        picture = _over_white(_plain(image))
+        return picture if turn is None else picture.transpose(turn)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the file's bytes."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PictureError(path, error.strerror or "the disk does not answer") from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The file, opened by Pillow; whatever goes wrong inside is a PictureError."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except PictureError:
+        raise
+    except Exception as error:  # damaged bytes raise anything at all, from SyntaxError to struct.error
+        raise PictureError(path, _reason(path, error)) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is a link to a file that is gone" if path.is_symlink() else "it is gone"
+    if isinstance(error, PermissionError):
+        return "it is locked, this user may not read it"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder"
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million pixels; save a smaller copy"
+    with suppress(OSError):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return "it is not a file"
+        if not found.st_size:
+            return "it is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not a picture, or a badly damaged one"
+    return f"it is damaged ({str(error).rstrip('.') or type(error).__name__})"
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 where there is none or it cannot be read."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns these by itself
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode the whole file to look for it behind the pixels
+    with suppress(Exception):  # damaged EXIF does not make the picture useless
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """8 bits a channel, in sRGB as far as the file says what its colours are; RGB, or RGBA where it is transparent."""
+    profile = image.info.get("icc_profile")
+    image.load()
+    if image.mode.startswith("I") or image.mode == "F":
+        picture = _eight_bits(image)
+    elif image.has_transparency_data:
+        picture = image.convert("RGBA")
+    else:
+        picture = image.convert("RGB") if image.mode in ("P", "1") else image
+    if profile:
+        picture = _to_srgb(picture, profile)
+    return picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits, which Pillow would cut off at 255, or of floats up to 1."""
+    values = np.asarray(image).astype(np.float64)
+    top = 1.0 if image.mode == "F" else 65535.0
+    if image.mode in ("I", "F") and values.max(initial=0) <= 255 and values.max(initial=0) > 1:
+        top = 255.0
+    return Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Colours as the profile means them. A profile that is damaged, or of another kind of picture, is left aside."""
+    out = "RGBA" if image.mode == "RGBA" else "RGB"
+    with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if image.mode == out and ImageCms.getProfileDescription(source).strip().startswith("sRGB"):
+            return image
+        turned = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=out)
+        return turned or image
+    return image
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -1,0 +1,174 @@
+"""AI Toolkit's keys that Darkroom's jobs do not have, section by section, as of its version 0.12.26.
+
+A key that both have under one name stands nowhere here. What needs more than a name is in ``compat``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Keys = dict[str, dict[str, Any]]
+
+TRAINERS = ("sd_trainer", "diffusion_trainer", "ui_trainer")
+"""Types of process that train a LoRA or all weights."""
+
+ARCHS = {
+    "is_flux": "flux",
+    "is_xl": "sdxl",
+    "is_v2": "sd2",
+    "is_v3": "sd3",
+    "is_lumina2": "lumina2",
+    "is_pixart": "pixart",
+    "is_pixart_sigma": "pixart_sigma",
+    "is_auraflow": "auraflow",
+    "is_ssd": "ssd",
+    "is_vega": "vega",
+}
+"""Its older way to name a family → the newer one."""
+SCALED = {"sd1", "sd15", "sd2", "sdxl", "ssd", "vega", "pixart", "pixart_sigma", "auraflow"}
+"""Families whose LoRAs it scales by alpha / rank. Everywhere else it ignores alpha."""
+
+DEFAULTS: Keys = {
+    "train": {"steps": 1000, "lr": 1e-6, "optimizer": "adamw", "dtype": "fp32"},
+    "ema": {"ema_decay": 0.999},
+    "save": {"save_every": 1000, "dtype": "fp16", "max_step_saves_to_keep": 5},
+    "sample": {
+        "sample_every": 100,
+        "width": 512,
+        "height": 512,
+        "sample_steps": 20,
+        "guidance_scale": 7.0,
+        "seed": 0,
+        "walk_seed": False,
+    },
+    "dataset": {"resolution": 512, "caption_dropout_rate": 0.0},
+}
+"""What it takes where a key is left out and Darkroom would take something else."""
+
+NO_EFFECT: dict[str, set[str]] = {
+    # Darkroom decides these by itself, does them always, or has no such thing
+    "process": {
+        "device", "log_dir", "name", "performance_log_every", "sqlite_db_path", "torch_profiler", "training_folder",
+        "do_lorm", "lorm_extract_mode", "lorm_extract_mode_param",
+    },
+    "model": {
+        "attn_masking", "cache_size_limit", "compile_dynamic", "compile_fullgraph", "compile_mode", "experimental_xl", "is_v_pred",
+        "latent_space_version", "layer_offloading_text_encoder_percent", "layer_offloading_transformer_percent", "low_vram", "qtype",
+        "qtype_te", "quantize_kwargs", "refiner_start_at", "split_model_other_module_param_count_scale", "te_device", "te_dtype",
+        "unet_sample_size", "use_text_encoder_1", "use_text_encoder_2", "vae_device", "vae_dtype",
+    },
+    "network": {"conv", "conv_alpha", "layer_offloading", "lokr_factor", "lokr_full_rank", "lorm", "old_lokr_format", "split_multistage_loras"},
+    "train": {
+        "adapter_assist_type", "adapter_lr", "attention_backend", "bypass_guidance_embedding", "cache_text_embeddings", "embedding_lr",
+        "max_loss_debug", "max_negative_prompts", "noise_scheduler", "num_train_timesteps", "paramiter_swapping_factor", "refiner_lr",
+        "sdp", "show_turbo_outputs", "switch_boundary_every", "train_refiner", "xformers",
+    },
+    "ema": set(),
+    "save": {"hf_private", "hf_repo_id", "save_format"},
+    "sample": {"adapter_conditioning_scale", "fps", "refiner_start_at", "sampler"},
+    "item": {"ctrl_idx", "fps"},
+    "dataset": {
+        "audio_normalize", "audio_preserve_pitch", "bucket_tolerance", "cache_latents", "cache_latents_num_workers", "cache_latents_to_disk",
+        "cache_tensors_to_disk", "cache_text_embeddings", "clip_image_augmentations", "clip_image_shuffle_augmentations",
+        "control_transparent_color", "debug", "diff_output_preservation", "diff_output_preservation_class", "fast_image_size", "fps",
+        "full_size_control_images", "guidance_type", "keep_tokens", "load_image_when_caching_latents", "mask_min_value",
+        "num_controls_from_same_folder", "num_workers", "prefetch_factor", "random_triggers_max", "replacements", "replay_transforms",
+        "shrink_video_to_frames", "shuffle_augmentations", "trim_auto_frame_count_tail", "type",
+    },
+    "logging": {"project_name", "run_name", "use_ui_logger", "verbose"},
+}  # fmt: skip
+
+LATER: Keys = {
+    # something differs without them → the value that changes nothing
+    "process": {"first_sample": None, "guidance": None},
+    "model": {
+        "accuracy_recovery_adapter": None, "assistant_lora_path": None, "auto_memory": False, "block_compile": False, "compile": False, "extras_name_or_path": None, "in_context": False,
+        "inference_lora_path": None, "layer_offloading": False, "lora_path": None, "model_kwargs": {}, "model_paths": {}, "quantize": False,
+        "quantize_te": False, "refiner_name_or_path": None, "split_model_over_gpus": False, "te_name_or_path": None, "text_encoder_bits": 16,
+        "unconditional_lora_path": None, "unet_path": None, "use_flux_cfg": False, "vae_path": None,
+    },
+    "network": {"all_layers": False, "pretrained_lora_path": None, "transformer_only": True},
+    "train": {
+        "adapter_assist_name_or_path": None, "adaptive_scaling_factor": False, "audio_loss_multiplier": 1.0,
+        "batch_noise_correction_scale": 0.1, "blank_prompt_preservation": False, "blank_prompt_preservation_multiplier": 1.0,
+        "blended_blur_noise": False, "cfg_rescale": None, "cfg_scale": 1.0, "content_or_style": "balanced", "content_or_style_reg": "balanced",
+        "correct_pred_norm": False, "correct_pred_norm_multiplier": 1.0, "diff_output_preservation": False,
+        "diff_output_preservation_class": "", "diff_output_preservation_multiplier": 1.0, "differential_guidance_scale": 3.0,
+        "diffusion_feature_extractor_path": None, "diffusion_feature_extractor_weight": 1.0, "do_batch_noise_correction": False,
+        "do_blank_stabilization": False, "do_cfg": False, "do_differential_guidance": False, "do_fft_loss": False,
+        "do_fft_velocity_equiv_weight": False, "do_guidance_loss": False, "do_guidance_loss_cfg_zero": False, "do_paramiter_swapping": False,
+        "do_prior_divergence": False, "do_random_cfg": False, "do_signal_amplification": False, "do_signal_correction_noise": False,
+        "dynamic_noise_offset": False, "force_consistent_noise": False, "force_first_sample": False, "free_u": False,
+        "guidance_loss_schedule": "constant", "guidance_loss_target": 3.0, "img_multiplier": 1.0, "inverted_mask_prior": False,
+        "inverted_mask_prior_multiplier": 0.5, "latent_feature_extractor_path": None, "latent_feature_loss_weight": 1.0,
+        "latent_multiplier": 1.0, "learnable_snr_gos": False, "linear_timesteps": False, "linear_timesteps2": False, "loss_target": "noise",
+        "loss_type": "mse", "match_adapter_assist": False, "match_adapter_chance": 0.0, "match_noise_norm": False, "max_cfg_scale": 1.0,
+        "max_denoising_steps": 999, "max_loss": None, "merge_network_on_save": False, "merge_network_on_save_strength": 1.0,
+        "min_denoising_steps": 0, "min_snr_gamma": None, "negative_prompt": None, "next_sample_timesteps": 8, "noise_multiplier": 1.0,
+        "noise_offset": 0.0, "noisy_latent_multiplier": 1.0, "optimal_noise_pairing_samples": 1, "pred_scaler": 1.0,
+        "prompt_dropout_prob": 0.0, "prompt_saturation_chance": 0.0, "random_noise_multiplier": 0.0, "random_noise_shift": 0.0,
+        "reg_weight": 1.0, "short_and_long_captions": False, "short_and_long_captions_encoder_split": False,
+        "signal_amplification_strength": 0.5, "signal_correction_noise_scale": 1.0, "single_item_batching": False, "snr_gamma": None,
+        "standardize_images": False, "standardize_latents": False, "start_step": None, "t0_loss_target": False,
+        "t0_velocity_equiv_weight": False, "target_noise_multiplier": 1.0, "target_norm_std": None, "target_norm_std_value": 1.0,
+        "text_encoder_lr": None, "train_turbo": False, "unconditional_prompt": "", "validation_config": None, "weight_jitter": 0.0,
+    },
+    "ema": {"param_multiplier": 1.0, "use_feedback": False},
+    "save": {"push_to_hub": False},
+    "sample": {
+        "do_cfg_norm": False, "extra_values": [], "guidance_rescale": 0.0, "sample_start_step": 0,
+    },
+    "item": {"ctrl_img": None, "ctrl_img_1": None, "ctrl_img_2": None, "ctrl_img_3": None, "do_cfg_norm": False, "num_frames": 1},
+    "dataset": {
+        "alpha_mask": False, "augmentations": None, "augments": [], "batch_size": None, "buckets": True, "extra_values": [], "flip_y": False,
+        "invert_mask": False, "loss_multiplier": 1.0, "mask_path": None, "network_weight": 1.0, "random_crop": False, "random_scale": False,
+        "random_triggers": [], "scale": 1.0, "shuffle_tokens": False, "square_crop": False, "standardize_images": False,
+        "token_dropout_rate": 0.0, "unconditional_path": None, "use_short_captions": False,
+    },
+    "logging": {"use_wandb": False},
+}  # fmt: skip
+
+COSTS = {
+    **dict.fromkeys(("auto_memory", "layer_offloading", "quantize", "quantize_te", "text_encoder_bits"), "more memory is needed"),
+    **dict.fromkeys(("compile", "block_compile"), "steps take longer"),
+    "push_to_hub": "upload the files yourself",
+    "use_wandb": "the log is in the run's folder",
+    "validation_config": "no validation loss is measured",
+}
+"""Those of LATER that cost something else than a different result."""
+
+REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
+    # without them something else would be trained → the value that changes nothing, and what they ask for
+    "process": {
+        "adapter": (None, "an adapter"),
+        "decorator": (None, "a decorator"),
+        "embedding": (None, "an embedding"),
+        "slider": (None, "a slider"),
+    },
+    "model": {},
+    "network": {},
+    "train": {"train_unet": (True, "training without the denoiser")},
+    "ema": {},
+    "save": {},
+    "sample": {"num_frames": (1, "videos")},
+    "item": {},
+    "dataset": {
+        "auto_frame_count": (False, "videos"),
+        "clip_image_from_same_folder": (False, "pictures for an adapter"),
+        "clip_image_path": (None, "pictures for an adapter"),
+        "control_from_same_folder": (False, "control pictures"),
+        "control_path": (None, "control pictures"),
+        "control_path_1": (None, "control pictures"),
+        "control_path_2": (None, "control pictures"),
+        "control_path_3": (None, "control pictures"),
+        "controls": ([], "control pictures"),
+        "do_audio": (False, "sound"),
+        "do_i2v": (False, "videos"),
+        "inpaint_path": (None, "inpainting pictures"),
+        "is_reg": (False, "regularisation pictures"),
+        "num_frames": (1, "videos"),
+        "poi": (None, "points of interest"),
+        "prior_reg": (False, "regularisation pictures"),
+    },
+    "logging": {},
+}

@@ -1,0 +1,75 @@
+"""What every network is, whatever it trains."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import JobError
+from ..jobs import Dtype
+from .formats import Form
+
+
+class Network(ABC):
+    """Trained weights by canonical name, ``transformer.<path>``. fp32, whatever the rest of the model is."""
+
+    is_adapter: bool
+    """Whether the base model is still there, so that ``disabled`` and ``scaled`` can do something."""
+
+    def __init__(self, weights: Mapping[str, nn.Parameter]):
+        self._weights = dict(weights)
+        for weight in self._weights.values():
+            weight.data = weight.data.float()  # updates are too small for half precision
+            weight.requires_grad_(True)
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """In an order that is the same each time."""
+        yield from self._weights.items()
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self._weights.values())
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """The exact weights, for a resume. They are views: they change when training goes on."""
+        return {name: weight.detach() for name, weight in self._weights.items()}
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """The opposite of ``state_tensors``: exactly the same names and shapes."""
+        if odd := sorted(set(tensors) ^ set(self._weights)):
+            raise JobError(
+                f"The saved state does not fit this run: {odd[0]} is in only one of them.",
+                "Start a new run under another name.",
+            )
+        for name, weight in self._weights.items():
+            copy_into(weight, tensors[name], name)
+
+    @abstractmethod
+    def save(self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form) -> None:
+        """As other tools read it. ``path`` is written directly: see ``runs.atomic``."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Take over the weights of a file that ``save``, or another tool, wrote."""
+
+    @abstractmethod
+    def disabled(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the model is the base model."""
+
+    @abstractmethod
+    def scaled(self, multiplier: float) -> contextlib.AbstractContextManager[None]:
+        """Inside, an adapter acts with this strength; all weights have none, and stay as they are."""
+
+
+@torch.no_grad()
+def copy_into(weight: nn.Parameter, tensor: Tensor, name: str) -> None:
+    if weight.shape != tensor.shape:
+        raise JobError(
+            f"{name} has the shape {tuple(tensor.shape)} in the file and {tuple(weight.shape)} in this run.",
+            "It was made for another base model: choose that one, or start a new run.",
+        )
+    weight.copy_(tensor)

@@ -1,0 +1,37 @@
+"""Which names are trained: those that contain one of some fragments, and none of some others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from ..errors import JobError
+
+
+def choose(names: Sequence[str], only: Sequence[str], ignore: Sequence[str], section: str) -> list[str]:
+    """The names that are left. A fragment that is in no name, or nothing left, is an error that helps."""
+    for key, fragments in (("only_if_contains", only), ("ignore_if_contains", ignore)):
+        for fragment in fragments:
+            if not any(fragment in name for name in names):
+                raise JobError(
+                    f"{section}.{key}: {fragment!r} is in none of the names that can be trained.",
+                    _near(fragment, names),
+                )
+    chosen = [name for name in names if not only or any(fragment in name for fragment in only)]
+    chosen = [name for name in chosen if not any(fragment in name for fragment in ignore)]
+    if not chosen:
+        raise JobError(
+            "Nothing is left to train.", f"Loosen {section}.only_if_contains or {section}.ignore_if_contains."
+        )
+    return chosen
+
+
+def _near(fragment: str, names: Iterable[str]) -> str:
+    """Pieces of names with as many dots as the fragment has, that look like it."""
+    length = fragment.strip(".").count(".") + 1
+    pieces: dict[str, None] = {}
+    for name in names:
+        words = name.split(".")
+        pieces |= dict.fromkeys(".".join(words[i : i + length]) for i in range(len(words) - length + 1))
+    near = difflib.get_close_matches(fragment.strip("."), pieces, n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(near)}?" if near else f"Names look like {next(iter(names), '')}."

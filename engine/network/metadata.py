@@ -1,0 +1,71 @@
+"""What a LoRA file says about itself: ModelSpec 1.0.1, and the ``ss_*`` texts that other tools show.
+
+No date, time or machine: the same run gives the same bytes. No caption and no folder's name: they stay private.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import __version__
+from ..families.base import ModelFamily
+from ..families.catalog import base_of
+from ..jobs import Lora, TrainJob
+
+
+class Names(NamedTuple):
+    """What kohya's trainer calls a family. Tools compare these texts letter by letter."""
+
+    architecture: str
+    """For base models that are not in the catalog."""
+    implementation: str
+    version: str
+    module: str
+
+
+FAMILIES = {
+    "flux": Names("flux-1-dev", "https://github.com/black-forest-labs/flux", "flux1", "networks.lora_flux")
+}
+
+
+def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str, str]:
+    """The texts of the header of a LoRA file."""
+    names = FAMILIES.get(family.name, Names(family.name, "diffusers", family.name, "networks.lora"))
+    base = base_of(job.model.name_or_path)
+    side = max(_sides(job, family))
+    texts: dict[str, object] = {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{base.architecture if base else names.architecture}/lora",
+        "modelspec.implementation": names.implementation,
+        "modelspec.title": job.name,
+        "modelspec.resolution": f"{side}x{side}",
+        "modelspec.trigger_phrase": job.trigger_word,
+        "modelspec.usage_hint": f"Write {job.trigger_word} in the prompt." if job.trigger_word else None,
+        "ss_output_name": job.name,
+        "ss_base_model_version": names.version,
+        "ss_sd_model_name": Path(job.model.name_or_path).name,
+        "ss_network_module": names.module,
+        "ss_steps": step,
+        "ss_max_train_steps": job.train.steps,
+        "ss_learning_rate": job.train.lr,
+        "ss_lr_scheduler": job.train.lr_scheduler,
+        "ss_optimizer": job.train.optimizer,
+        "ss_total_batch_size": job.train.batch_size * job.train.gradient_accumulation,
+        "ss_seed": job.train.seed,
+        "software": json.dumps({"name": "Darkroom", "version": __version__}),
+    }
+    if isinstance(job.network, Lora):
+        texts["ss_network_dim"] = job.network.rank
+        texts["ss_network_alpha"] = job.network.rank if job.network.alpha is None else job.network.alpha
+        texts["ss_network_dropout"] = job.network.dropout or None
+    return {key: str(value) for key, value in texts.items() if value is not None}
+
+
+def _sides(job: TrainJob, family: ModelFamily) -> list[int]:
+    sides: list[int] = []
+    for dataset in job.datasets:
+        asked = dataset.resolution or family.defaults.resolution
+        sides += [asked] if isinstance(asked, int) else asked
+    return sides

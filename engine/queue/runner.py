@@ -1,0 +1,246 @@
+"""Runs what waits in the queue: a thread for each lane drives one job at a time from start to end.
+
+What happens goes into the run's folder, where every tab and program reads it. Loads no torch until a job runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..control import Control, Request
+from ..errors import JobError
+from ..events import Event, Failed
+from ..jobs import Job
+from ..runs.folder import RunFolder, slug
+from ..settings import home, load_settings
+from .alive import identity
+from .found import DRAWINGS, ending, is_job, list_found, status_of
+from .store import RunQueue, RunRecord, Status
+
+Execute = Callable[[Job, RunFolder, Control], Iterator[Event]]
+LOOK_EVERY = 1.0
+"""Seconds between looks for what other processes put into the line."""
+LISTEN_EVERY = 0.3
+"""Seconds between looks for what other processes ask of a run."""
+
+
+class Runner:
+    """Takes jobs, runs them, and says how they are. Several processes may each have one on the same database."""
+
+    def __init__(self, root: Path | None = None, database: Path | None = None, execute: Execute | None = None):
+        """Without arguments: the output folder of the settings, the database beside them, and the engine."""
+        self.root = (root or load_settings().folder("output")).resolve()
+        self.queue = RunQueue(database or home() / "darkroom.db")
+        self._execute = execute
+        self._me = identity()
+        self._driven: dict[str, Control] = {}
+        self._lock = threading.RLock()  # between what the database says is ours and what we drive
+        self._lanes: dict[str, threading.Thread] = {}
+        self._wake = {"train": threading.Event(), "draw": threading.Event()}
+        self._closing = threading.Event()
+        self._recover()
+        list_found(self.queue, self.root)
+
+    def submit(self, job: Job) -> str:
+        """Puts a job at the end of its line and returns the run's name. The same job again goes on where it was."""
+        with self._lock:
+            record, fresh = self._admit(job)
+            if fresh:
+                self._line_up(record)
+        return record.name
+
+    def run(self, job: Job, control: Control | None = None) -> Iterator[Event]:
+        """Runs a job here and now, without the line; its events, which are kept in its folder as well.
+
+        Iterate it to the end: closing it ends the run as it is, without a last save. ``control.stop`` ends it in order.
+        """
+        record, fresh = self._admit(job)
+        if not fresh and record.status == "running":
+            raise JobError(f"{record.name} is running already.", "Watch it in the app, or stop it there first.")
+        control = control or Control()
+        with self._lock:
+            free = self.queue.enqueue(record, worker=self._me)
+            if free:
+                self._driven[record.name] = control
+        if not free:
+            busy = next((r.name for r in self.runs() if r.status == "running" and r.lane == record.lane), "another run")
+            raise JobError(f"{busy} is running on this computer.", "Wait until it ends, or stop it first.")
+        yield from self._drive(record, control)
+
+    def resume(self, name: str) -> None:
+        """Puts a run that was stopped, interrupted or failed back into the line."""
+        record = self._known(name)
+        if record.status == "completed":
+            raise JobError(f"{name} is finished.", "Train again under another name.")
+        if record.status not in ("queued", "running"):
+            self._line_up(record)
+
+    def ask(self, name: str, request: Request) -> None:
+        """Stop, save or sample now. A waiting run that is asked to stop leaves the line."""
+        with self._lock:
+            if control := self._driven.get(name):
+                return control.ask(request)
+        self._known(name)
+        self.queue.ask(name, request)
+
+    def remove(self, name: str) -> None:
+        """Takes a run off the list. Its folder stays as it is."""
+        if self._known(name).status == "running":
+            raise JobError(f"{name} is running.", "Stop it first.")
+        self.queue.remove(name)
+
+    def runs(self) -> list[RunRecord]:
+        """All runs whose folders are there, the newest first."""
+        return [record for record in self.queue.runs() if record.folder.is_dir()]
+
+    def get(self, name: str) -> RunRecord | None:
+        record = self.queue.get(name)
+        return record if record and record.folder.is_dir() else None
+
+    def start(self) -> None:
+        """Begins to work through the lines, in threads. Once is enough."""
+        for lane in self._wake:
+            if lane not in self._lanes:
+                self._lanes[lane] = threading.Thread(target=self._serve, args=(lane,), name=f"darkroom-{lane}", daemon=True)
+                self._lanes[lane].start()
+
+    def close(self, timeout: float = 30.0) -> None:
+        """Asks what runs to stop and save, and waits for it; what does not end in time counts as interrupted."""
+        self._closing.set()
+        with self._lock:
+            for control in self._driven.values():
+                control.ask("stop")
+        end = time.monotonic() + timeout
+        for lane, thread in self._lanes.items():
+            self._wake[lane].set()
+            thread.join(max(0.0, end - time.monotonic()))
+        with self._lock:
+            for name in self._driven:
+                self._finish(name, "interrupted")
+
+    # -- into the line ------------------------------------------------------------------------------------------------
+
+    def _admit(self, job: Job) -> tuple[RunRecord, bool]:
+        """The record of a job that may run, its folder made; and whether it still has to be lined up."""
+        name = slug(job.name)
+        parent = self.root / DRAWINGS if job.kind == "generate" else self.root
+        folder = RunFolder(parent / name)
+        with self._lock:
+            known = self.get(name)
+            if known and known.folder != folder.path:
+                raise JobError(f"There is already a run named {name}, in {known.folder}.", "Choose another name.")
+            if folder.config.exists():
+                same, status = is_job(folder, job), known.status if known else status_of(folder)
+                if known and status in ("queued", "running"):
+                    if same:
+                        return known, False
+                    doing = "waiting" if status == "queued" else "running"
+                    raise JobError(f"A run named {name} is {doing} with other settings.", "Choose another name, or stop that one first.")
+                if same and status == "completed":
+                    raise JobError(f"{name} is finished already.", "Choose another name to do it again.")
+                if not same and (status == "completed" or folder.checkpoints() or folder.state.exists()):
+                    raise JobError(
+                        f"There is already a run named {name} with other settings.",
+                        "Choose another name; or continue that run from the list of runs.",
+                    )
+            RunFolder.create(parent, job, exist_ok=True)
+            return RunRecord(name, job.kind, "queued", folder.path, time.time()), True
+
+    def _line_up(self, record: RunRecord) -> None:
+        self.queue.enqueue(record)
+        self._wake[record.lane].set()
+
+    def _known(self, name: str) -> RunRecord:
+        if record := self.get(name):
+            return record
+        raise JobError(f"There is no run named {name}.", "Look at the list of runs.")
+
+    # -- work ---------------------------------------------------------------------------------------------------------
+
+    def _serve(self, lane: str) -> None:
+        while not self._closing.is_set():
+            try:
+                claimed = self._claim(lane)
+            except sqlite3.Error:
+                claimed = None  # a full disk, or a lock held for long: later
+            if claimed is None:
+                self._wake[lane].wait(LOOK_EVERY)
+                self._wake[lane].clear()
+                continue
+            for _ in self._drive(*claimed):
+                pass
+
+    def _claim(self, lane: str) -> tuple[RunRecord, Control] | None:
+        with self._lock:
+            self._recover()
+            record = None if self._closing.is_set() else self.queue.claim(lane, self._me)
+            if record is None:
+                return None
+            control = self._driven[record.name] = Control()
+            return record, control
+
+    def _recover(self) -> None:
+        with self._lock:
+            self.queue.recover(self._me, self._driven)
+
+    def _drive(self, record: RunRecord, control: Control) -> Iterator[Event]:
+        """The events of a run, each written down before it is passed on. The last one says how the run ended."""
+        folder, ended = RunFolder(record.folder), threading.Event()
+        status: Status = "interrupted"
+        listener = threading.Thread(target=self._listen, args=(record.name, control, ended), daemon=True)
+        try:
+            self._hear(record.name, control)
+            listener.start()
+            for event in self._events(folder, control):
+                status = ending(event)
+                try:
+                    folder.append(event)
+                except OSError as error:  # nothing more can be told: a full disk, a folder that is gone
+                    status = "failed"
+                    yield Failed(message=f"The log of {record.name} cannot be written: {error.strerror}.", hint="Free some space, then resume.")
+                    break
+                yield event
+        finally:
+            ended.set()
+            with self._lock:
+                self._finish(record.name, status)
+                self._driven.pop(record.name, None)
+
+    def _events(self, folder: RunFolder, control: Control) -> Iterator[Event]:
+        try:
+            execute = self._execute or importlib.import_module("engine.execute").execute
+            yield from execute(folder.job(), folder, control)
+        except Exception as error:  # the engine itself could not be loaded, or the folder's job was changed by hand
+            from ..execute import explain
+
+            failed: Event = explain(error)
+        else:
+            return
+        yield failed
+
+    def _listen(self, name: str, control: Control, ended: threading.Event) -> None:
+        """Gives signs of life, and passes on what other processes ask, however long an event takes."""
+        while not ended.wait(LISTEN_EVERY):
+            self._hear(name, control)
+
+    def _hear(self, name: str, control: Control) -> None:
+        try:
+            requests = self.queue.beat(name, self._me)
+        except sqlite3.Error:
+            return  # next time
+        if requests is None:
+            requests = {"stop"}  # another process took it over
+        for request in requests:
+            control.ask(request)
+
+    def _finish(self, name: str, status: Status) -> None:
+        for wait in (0.2, 1.0, 0.0):
+            try:
+                return self.queue.finish(name, self._me, status)
+            except sqlite3.Error:  # a full disk: the run counts as interrupted later, see RunQueue.recover
+                time.sleep(wait)

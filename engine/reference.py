@@ -1,0 +1,130 @@
+"""docs/jobs.md, made from the jobs: every key with its type, its default and the sentence that stands under its field."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import AliasChoices, BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from .jobs import KINDS
+from .settings import ROOT
+
+PATH = ROOT / "docs" / "jobs.md"
+HEAD = """# Every key of every job
+
+<!-- Made from engine/jobs by `./launch.sh docs`. Change the sentences there. -->
+
+A job is a YAML file. What is left out takes its default, so that a job says only what is special about it: see
+[presets/train](../presets/train). A key that is not known is an error. AI Toolkit's files are read as they are, and what of them
+has no effect here is said.
+
+    kind: train
+    name: my-cat
+    trigger_word: zqcat
+    model: {name_or_path: black-forest-labs/FLUX.1-dev}
+    datasets:
+      - path: ~/pictures/cat
+
+`./launch.sh check JOB` looks for mistakes, `./launch.sh run JOB` does it.
+"""
+
+
+def write_reference() -> Path:
+    PATH.write_text(reference(), encoding="utf-8")
+    return PATH
+
+
+def reference() -> str:
+    """The whole page."""
+    return HEAD + "".join(f"\n## kind: {kind}\n\n{model.__doc__}\n{_table(model, kind)}" for kind, model in KINDS.items())
+
+
+def _table(model: type[BaseModel], kind: str) -> str:
+    rows = ["| key | value | default | |", "|---|---|---|---|"]
+    rows += [
+        f"| `{path}` | {_value(field)} | {_default(field)} | {(field.description or '').replace(chr(10), ' ')}{_aliases(field)} |"
+        for path, field in _fields(model, "")
+        if path != "kind"
+    ]
+    return "\n" + "\n".join(rows) + "\n"
+
+
+def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    """Every key below the model, in order; a section comes before its keys."""
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        models = _models(field.annotation)
+        if not models:
+            yield path, field
+        elif len(models) == 1 and get_origin(field.annotation) is not list:
+            yield from _fields(models[0], f"{path}.")
+        else:
+            inner = f"{path}[]" if get_origin(field.annotation) is list else path
+            yield path, field
+            shown: set[str] = set()
+            for one in models:
+                for below, its in _fields(one, f"{inner}."):
+                    if below not in shown and not below.endswith(".type"):
+                        shown.add(below)
+                        yield below, its
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _value(field: FieldInfo) -> str:
+    models = _models(field.annotation)
+    if len(models) > 1:
+        tags = [f"`{get_args(model.model_fields['type'].annotation)[0]}`" for model in models]
+        return f"section with `type`: {' or '.join(tags)}"
+    if models:
+        return "list of sections"
+    limits = [text for item in field.metadata if (text := _limit(item))]
+    return ", ".join([_type(field.annotation), *limits])
+
+
+def _type(annotation: Any) -> str:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(parts[0])
+    if origin is Literal:
+        return " ".join(f"`{part}`" for part in parts)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type(part) for part in parts if part is not type(None))
+    if origin is list:
+        return f"list of {_type(parts[0])}"
+    if origin is dict:
+        return "section"
+    return {int: "whole number", float: "number", bool: "true or false", str: "text"}.get(annotation, "any")
+
+
+def _limit(item: Any) -> str:
+    signs = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+    return ", ".join(f"{sign} {getattr(item, name):,g}" for name, sign in signs if getattr(item, name, None) is not None)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined and field.default_factory is None:
+        return "**needed**"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return f"`{getattr(value, 'type', '')}`"
+    if value is None or value in ("", [], {}):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _aliases(field: FieldInfo) -> str:
+    if not isinstance(field.validation_alias, AliasChoices):
+        return ""
+    return f" Also named {', '.join(f'`{name}`' for name in field.validation_alias.choices[1:])}."

@@ -1,0 +1,82 @@
+"""Where a base model is: on this computer, or on the hub; and what can go wrong with that, in sentences. No torch here."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from ..errors import JobError
+from ..families.catalog import locate
+from ..jobs import ModelSection
+
+
+def place_of(model: ModelSection) -> Path | str:
+    """The model's folder on this computer, or its name on the hub; asks nobody."""
+    name = model.name_or_path
+    if folder := locate(name):
+        return folder
+    if Path(name).suffix in {".ckpt", ".pt", ".pth", ".bin"}:
+        raise JobError(
+            f"{name} is a pickle file, which can run code when it is opened.",
+            "Use a .safetensors version of the model, in diffusers layout.",
+        )
+    if Path(name).exists():
+        raise JobError(f"{name} is not a model folder: it has no model_index.json.", "Give the folder of a model in diffusers layout.")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise JobError(
+            f"There is no base model at {name}.", "Give a folder in diffusers layout, or a hub id such as black-forest-labs/FLUX.1-dev."
+        )
+    return name
+
+
+def look_up(name: str, revision: str | None = None) -> None:
+    """Asks the hub whether the model is there and may be downloaded; a JobError if not. Downloads only its index."""
+    with hub_errors(name, revision):
+        HfApi().hf_hub_download(name, "model_index.json", revision=revision)
+
+
+@contextmanager
+def hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
+    """What the hub's client raises about a model, as a JobError."""
+    page = f"{constants.ENDPOINT}/{name}"
+    try:
+        yield
+    except GatedRepoError as error:
+        token = "Your token has no access yet." if get_token() else "No token is set: put one in Settings, or run hf auth login."
+        raise JobError(f"{name} is gated.", f"Accept its licence at {page}. {token}") from error
+    except RevisionNotFoundError as error:
+        raise JobError(f"{name} has no revision {revision!r}.", f"See its branches at {page}.") from error
+    except RepositoryNotFoundError as error:
+        raise JobError(
+            f"There is no base model {name}, here or on the hub.", "Check the spelling; private models need a token in Settings."
+        ) from error
+    except (EntryNotFoundError, OfflineModeIsEnabled) as error:
+        if constants.HF_HUB_OFFLINE or isinstance(error, LocalEntryNotFoundError):
+            raise unreachable(name) from error
+        raise JobError(f"{name} is not in diffusers layout.", "Choose a model with a model_index.json.") from error
+    except (httpx.HTTPError, OSError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise JobError(
+                f"The disk is full: {name} could not be downloaded.", "Free some space, or set HF_HOME to a larger disk."
+            ) from error
+        raise unreachable(name) from error
+
+
+def unreachable(name: str) -> JobError:
+    return JobError(
+        f"{name} is not on this computer, and the hub cannot be reached.",
+        "Check the network and start again, set a folder with models in Settings, or use the Starter, which is built in.",
+    )

@@ -1,0 +1,37 @@
+"""A LoRA file under the names that another program reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+from ..errors import JobError
+from ..jobs import Dtype
+
+
+def export_lora(
+    source: Path, target: Path, form: Literal["diffusers", "comfyui"], dtype: Dtype | None = None
+) -> Path:
+    """Writes ``source``, of any form, as ``target``, with its metadata. No dtype: as it is in the source."""
+    from ..network.files import write_lora
+    from ..network.formats import canonical
+    from ..network.keys import family_of
+    from ..network.layers import is_lora, split
+    from ..network.reader import read_lora
+    from ..runs.atomic import replace_file
+
+    source, target = Path(source), Path(target)
+    if target.suffix != ".safetensors":
+        raise JobError(f"{target.name} does not end in .safetensors.", "Give the new file that ending.")
+    if target.exists() and target.samefile(source):
+        raise JobError(
+            f"{target.name} is the file itself.", "Choose another name: the original is never overwritten."
+        )
+    tensors, metadata = read_lora(source)
+    ours = canonical(tensors, metadata, source.name)
+    family = family_of([path.removeprefix("transformer.") for path in split(ours)])
+    kinds = Counter(tensor.dtype for name, tensor in tensors.items() if is_lora(name))
+    kind = dtype or kinds.most_common(1)[0][0]
+    replace_file(target, lambda new: write_lora(new, ours, metadata, kind, form, family))
+    return target

@@ -1,0 +1,96 @@
+"""What is in a LoRA file."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import JobError
+
+if TYPE_CHECKING:
+    from ..network.layers import Layer
+
+_BLOCK = re.compile(r"(.*?blocks?[._]\d+)[._]")
+
+
+class LoraReport(BaseModel):
+    """A LoRA file, in figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    size: int
+    """Bytes."""
+    form: str
+    """Whose names are in it: diffusers, comfyui, kohya …"""
+    family: str | None
+    """Model family that its layers belong to, if it is known here."""
+    base: str | None
+    """Base model that it says it was trained on."""
+    ranks: list[int]
+    alphas: list[float]
+    dtype: str
+    layers: int
+    trigger: str | None
+    steps: int | None
+    metadata: dict[str, str]
+    blocks: list[tuple[str, float]]
+    """How much each block of the model is changed: Frobenius norm of the update, scale included."""
+
+
+def inspect_lora(path: Path) -> LoraReport:
+    """Reads a LoRA file of any form. Every other file is an error that says what it is."""
+    from ..network.formats import canonical, file_layers, form_of
+    from ..network.keys import family_of
+    from ..network.layers import is_lora, split
+    from ..network.reader import read_lora
+
+    path = Path(path)
+    tensors, metadata = read_lora(path)
+    layers = file_layers(tensors, metadata)
+    try:
+        named = split(canonical(tensors, metadata, path.name))
+    except JobError:
+        named = layers  # names that no rule knows: shown as they are
+    family = family_of(
+        [name.removeprefix("transformer.") for name in named if not name.startswith("text_encoder")]
+    )
+    return LoraReport(
+        name=path.name,
+        size=path.stat().st_size,
+        form=form_of(tensors),
+        family=family,
+        base=metadata.get("ss_sd_model_name")
+        or metadata.get("modelspec.architecture", "").removesuffix("/lora")
+        or metadata.get("ss_base_model_version"),
+        ranks=sorted({layer.rank for layer in layers.values()}),
+        alphas=sorted({layer.alpha for layer in layers.values()}),
+        dtype=", ".join(
+            sorted({str(t.dtype).removeprefix("torch.") for name, t in tensors.items() if is_lora(name)})
+        ),
+        layers=len(layers),
+        trigger=metadata.get("modelspec.trigger_phrase") or None,
+        steps=_number(metadata.get("ss_steps")),
+        metadata=metadata,
+        blocks=_norms(named),
+    )
+
+
+def _norms(layers: dict[str, Layer]) -> list[tuple[str, float]]:
+    """Block → norm of its layers together, in the order of the model; layers outside blocks stand for themselves."""
+    squares: defaultdict[str, float] = defaultdict(float)
+    for path, layer in layers.items():
+        match = _BLOCK.match(path)
+        squares[match[1] if match else path] += layer.norm() ** 2
+    order = sorted(
+        squares, key=lambda name: [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", name)]
+    )
+    return [(name, squares[name] ** 0.5) for name in order]
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None

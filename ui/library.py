@@ -1,0 +1,318 @@
+"""Data sets that are made in the app: folders of pictures with a .txt beside each, and nothing else in them.
+
+What comes in is copied and checked; what is deleted lies in a hidden folder beside the data sets until it is put back.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import re
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from engine.data.captions import read_caption
+from engine.data.findings import Finding, find_problem, findings
+from engine.data.pictures import IMAGE_SUFFIXES, find_pictures
+from engine.errors import JobError
+from engine.runs.atomic import replace_file, replace_text
+from engine.runs.folder import slug
+from engine.settings import resolve
+
+from . import thumbs
+
+CAPTION = ".txt"
+MOST_FILES, MOST_BYTES, MOST_BYTES_IN_ALL = 20_000, 512 * 2**20, 16 * 2**30
+TRASH = ".deleted"
+
+
+@dataclass
+class Added:
+    """What became of an upload: files kept, and for each refused one a reason."""
+
+    pictures: int = 0
+    captions: int = 0
+    known: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """Files in the trash, and where they came from."""
+
+    files: tuple[tuple[Path, Path], ...]
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    group: str
+    name: str
+    path: Path
+
+
+class Library:
+    """The data sets in ``root``. Thumbnails are kept in ``cache``."""
+
+    def __init__(self, root: Path, cache: Path):
+        self.root, self.cache = root.resolve(), cache.resolve()
+        self._findings: dict[Path, tuple[int | None, list[Finding]]] = {}
+
+    def names(self) -> list[str]:
+        folders = (path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted((path.name for path in folders), key=str.lower)
+
+    def folder(self, name: str) -> Path:
+        """The data set's folder. A name that leads anywhere else is an error."""
+        path = (self.root / name).resolve()
+        if path.parent != self.root or not path.is_dir() or path.name.startswith("."):
+            raise JobError(f"There is no data set {name!r}.", "Choose another one, or add pictures.")
+        return path
+
+    def name_of(self, path: object) -> str | None:
+        """The name of the data set that lies at this path; None if the path is no data set of ours."""
+        if not path:
+            return None
+        place = resolve(str(path))
+        return place.name if place.parent == self.root and place.is_dir() and not place.name.startswith(".") else None
+
+    def create(self, wish: str) -> str:
+        """A new, empty data set, named after the wish; its name."""
+        name = self._free(slug(wish))
+        (self.root / name).mkdir()
+        return name
+
+    def rename(self, name: str, wish: str) -> str:
+        new = slug(wish)
+        if new != name:
+            if (self.root / new).exists():
+                raise JobError(f"There is already a data set named {new}.", "Choose another name.")
+            self.folder(name).rename(self.root / new)
+        return new
+
+    def copy(self, source: Path, wish: str) -> str:
+        """A data set made of the pictures and captions of a folder, such as the example; made once."""
+        if not source.is_dir():
+            raise JobError("The example pictures are missing.", "Install Darkroom again, or drop pictures of your own.")
+        name = slug(wish)
+        if not (self.root / name).is_dir():
+            self._bring(name, [_Arrival("", path.name, path) for path in sorted(source.iterdir()) if _wanted(path.name)])
+        return name
+
+    def pictures(self, name: str) -> list[Path]:
+        return find_pictures(self.folder(name))
+
+    def key(self, picture: Path) -> str:
+        """A picture as "data set/file", which is what the page holds of it."""
+        return picture.relative_to(self.root).as_posix()
+
+    def picture(self, key: str) -> Path:
+        """The picture of a key."""
+        name, _, file = key.partition("/")
+        folder = self.folder(name)
+        path = (folder / file).resolve()
+        if not path.is_relative_to(folder) or not _is_picture(path.name) or not path.is_file():
+            raise JobError(f"{file} is not in {name} any more.", "Open the data set again.")
+        return path
+
+    def findings(self, name: str, resolution: int | None = None) -> list[Finding]:
+        """What a person should know about a data set; looked at again only when a file has changed."""
+        folder = self.folder(name)
+        files = sorted((str(path), (facts := path.stat()).st_mtime_ns, facts.st_size) for path in folder.rglob("*"))
+        state = hash((tuple(files), resolution))
+        if self._findings.get(folder, (None, []))[0] != state:
+            self._findings[folder] = state, findings(folder, CAPTION, resolution)
+        return self._findings[folder][1]
+
+    def caption(self, picture: Path) -> str:
+        try:
+            return read_caption(picture, CAPTION) or ""
+        except JobError:
+            return ""  # it is locked, which is one of the findings
+
+    def write_caption(self, key: str, text: str) -> None:
+        """The caption as the picture's .txt, at once or not at all; without words there is no file."""
+        picture = self.picture(key)
+        if not text.strip():
+            picture.with_suffix(CAPTION).unlink(missing_ok=True)
+        elif self.caption(picture) != text.strip():
+            replace_text(picture.with_suffix(CAPTION), text.strip() + "\n")
+
+    def put_trigger_first(self, name: str, trigger: str) -> int:
+        """[trigger] in front of each caption that has neither it nor the trigger words; how many were changed."""
+        changed = 0
+        for picture in self.pictures(name):
+            text = self.caption(picture)
+            if text and "[trigger]" not in text and trigger.lower() not in text.lower():
+                self.write_caption(self.key(picture), f"[trigger], {text}")
+                changed += 1
+        return changed
+
+    def add(self, name: str, uploads: Iterable[Path]) -> Added:
+        """Copies pictures, captions and what is in zips into the data set. Broken files are told; the others are kept."""
+        with _unpacked(list(uploads)) as (arrivals, added):
+            self.folder(name)
+            return self._bring(name, arrivals, added)
+
+    def delete(self, keys: Iterable[str]) -> Deleted:
+        """Pictures and their captions into the trash."""
+        return self.take_out([self.picture(key) for key in keys])
+
+    def take_out(self, files: Iterable[Path]) -> Deleted:
+        """Files that were found in a data set, readable or not, and their captions into the trash."""
+        gone: list[Path] = []
+        for picture in files:
+            caption = picture.with_suffix(CAPTION)
+            shared = any(other.stem == picture.stem and other != picture for other in picture.parent.iterdir() if _is_picture(other.name))
+            gone += [picture, *([caption] if caption.is_file() and not shared else [])]
+        return self._discard(gone)
+
+    def remove(self, name: str) -> Deleted:
+        """The whole data set into the trash."""
+        return self._discard([self.folder(name)])
+
+    def undo(self, deleted: Deleted) -> None:
+        """Puts back what was deleted, unless something new has taken its place."""
+        for place, trashed in deleted.files:
+            if trashed.exists() and not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                trashed.rename(place)
+
+    def thumbnail(self, picture: Path, side: int = thumbs.SMALL) -> Path:
+        """A small copy of the picture outside the data set; JobError if it cannot be read."""
+        return thumbs.thumbnail(picture, self.cache / "thumbnails", side)
+
+    def _discard(self, paths: list[Path]) -> Deleted:
+        trash = self.root / TRASH / f"{time.time_ns()}"
+        moved = [(path, trash / path.relative_to(self.root)) for path in paths]
+        for path, place in moved:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+        return Deleted(tuple(moved))
+
+    def _free(self, name: str) -> str:
+        number, wish = 2, name
+        while (self.root / name).exists():
+            name, number = f"{wish}-{number}", number + 1
+        return name
+
+    def _bring(self, name: str, arrivals: list[_Arrival], added: Added | None = None) -> Added:
+        """Pictures first, so that a caption finds its picture; a name that is taken by another picture gets a number."""
+        added = added or Added()
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        stems: dict[tuple[str, str], str] = {}
+        for item in sorted(arrivals, key=lambda item: not _is_picture(item.name)):
+            key = item.group, Path(item.name).stem
+            if _is_picture(item.name):
+                self._bring_picture(folder, item, stems, added)
+            elif (stem := stems.get(key)) or any(path.stem == key[1] for path in self.pictures(name)):
+                replace_text(folder / f"{stem or key[1]}{CAPTION}", _text(item.path))
+                added.captions += 1
+            else:
+                added.refused.append((item.name, "is a caption without a picture of the same name"))
+        return added
+
+    def _bring_picture(
+        self, folder: Path, item: _Arrival, stems: dict[tuple[str, str], str], added: Added
+    ) -> None:
+        key, suffix = (item.group, Path(item.name).stem), Path(item.name).suffix.lower()
+        if problem := find_problem(item.path):
+            added.refused.append((item.name, f"cannot be read: {problem}"))
+            return
+        stem, number = _clean(key[1]), 2
+        while (target := folder / f"{stem}{suffix}").exists():
+            if filecmp.cmp(target, item.path, shallow=False):
+                stems[key] = stem
+                added.known += 1
+                return
+            stem, number = f"{_clean(key[1])}-{number}", number + 1
+        replace_file(target, lambda new: shutil.copyfile(item.path, new))
+        stems[key] = stem
+        added.pictures += 1
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+
+
+def _wanted(name: str) -> bool:
+    return not name.startswith(".") and (_is_picture(name) or Path(name).suffix.lower() == CAPTION)
+
+
+def _clean(stem: str) -> str:
+    """A file name that every system takes; letters of any script stay."""
+    text = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", stem).strip(" .")[:120]
+    return text or hashlib.sha256(stem.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8-sig", errors="replace").strip() + "\n"
+
+
+@contextmanager
+def _unpacked(uploads: list[Path]) -> Iterator[tuple[list[_Arrival], Added]]:
+    """Every file of the upload, zips opened, as plain files; and what was refused on the way."""
+    added = Added()
+    arrivals: list[_Arrival] = []
+    with tempfile.TemporaryDirectory(prefix="darkroom-") as room:
+        for number, upload in enumerate(uploads):
+            if upload.suffix.lower() == ".zip":
+                arrivals += _unzip(upload, Path(room) / str(number), added)
+            elif _wanted(upload.name):
+                arrivals.append(_Arrival("", upload.name, upload))
+            else:
+                added.refused.append((upload.name, "is not a picture, a caption or a zip"))
+        yield arrivals, added
+
+
+def _unzip(archive: Path, room: Path, added: Added) -> list[_Arrival]:
+    """The pictures and captions of a zip, under names of our own. What its directory claims about names and sizes is not believed."""
+    room.mkdir()
+    found: list[_Arrival] = []
+    room_left = min(MOST_BYTES_IN_ALL, shutil.disk_usage(room).free // 2)
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = [member for member in file.infolist() if not member.is_dir()]
+            if len(members) > MOST_FILES:
+                raise JobError(f"holds {len(members):,} files; at most {MOST_FILES:,} are taken")
+            for number, member in enumerate(members):
+                inside = PurePosixPath(member.filename.replace("\\", "/"))
+                if "__MACOSX" in inside.parts or inside.name.startswith("."):
+                    continue
+                if not _wanted(inside.name):
+                    added.refused.append((inside.name, "is not a picture or a caption"))
+                    continue
+                target = room / f"{number}{inside.suffix.lower()}"
+                size = _extract(file, member, target, min(MOST_BYTES, room_left))
+                if size is None:
+                    added.refused.append((inside.name, "is too large"))
+                    continue
+                room_left -= size
+                found.append(_Arrival(f"{archive}/{inside.parent}", inside.name, target))
+    except JobError as error:
+        added.refused.append((archive.name, error.message))
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+        secret = "password" in str(error) or "encrypted" in str(error)
+        added.refused.append((archive.name, "has a password" if secret else "cannot be opened; the zip is broken"))
+    return found
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, limit: int) -> int | None:
+    """Bytes written, counted as they come; None if there are more than the limit."""
+    size = 0
+    with archive.open(member) as source, target.open("wb") as out:
+        while block := source.read(2**20):
+            size += len(block)
+            if size > limit:
+                break
+            out.write(block)
+    if size > limit:
+        target.unlink()
+        return None
+    return size

@@ -1,0 +1,300 @@
+"""Datasets: drop pictures in, see what is wrong with them in plain words, write captions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from engine.errors import JobError
+from engine.settings import ROOT
+
+from .. import pieces
+from ..library import Added, Deleted
+from ..pieces import Choice, Piece, Words
+from ..studio import Studio
+from ..thumbs import LARGE
+from ..wiring import Updates, on
+
+EXAMPLE, EXAMPLE_NAME = ROOT / "assets" / "examples" / "car", "example-car"
+SHOWN = 240
+"""Thumbnails on the page at most; Next goes through all of them."""
+BADGES = {"unreadable": "broken", "caption": "no caption", "small": "small", "duplicate": "twice", "encoding": "look at the accents"}
+UPLOADS = ["image", ".txt", ".zip"]
+
+
+@dataclass
+class Datasets:
+    """What the shell needs of this tab."""
+
+    to_train: gr.Button
+    example: gr.Button
+    outputs: list[Any]
+    open: Callable[..., Updates]
+    """(name, notes, picture) → updates that show a data set; without a name the one that was open last, or the drop zone."""
+
+
+def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its events
+    library = studio.library
+
+    with gr.Column(elem_classes="page narrow") as empty_view:
+        Piece(pieces.WELCOME)
+        drop = gr.File(file_count="multiple", file_types=UPLOADS, show_label=False, height=260, elem_id="drop")
+        with gr.Row(elem_classes="centre"):
+            example = gr.Button("Try it with the example", variant="primary", scale=0, min_width=220, elem_id="example")
+            back = gr.Button("Back", scale=0, min_width=110, visible=False)
+        refused = Piece("", visible=False, elem_classes="card")
+        Piece(pieces.WELCOME_STEPS)
+    with gr.Column(visible=False, elem_classes="page") as data_view:
+        with gr.Row(elem_classes="title-row"):
+            title = Piece("", elem_id="data-title")
+            picker = Choice([], show_label=False, container=False, scale=0, min_width=180, visible=False, elem_id="data-picker")
+            more = gr.UploadButton("Add pictures", file_count="multiple", file_types=UPLOADS, size="md", scale=0, min_width=130)
+            new_set = gr.Button("New data set", size="md", scale=0, min_width=130)
+            to_train = gr.Button("Train on these", variant="primary", size="md", scale=0, min_width=140, elem_id="to-train")
+        problems = Piece("", elem_classes="card", elem_id="problems")
+        with gr.Row(elem_classes="split"):
+            thumbs = gr.Gallery(
+                [], columns=6, height=None, object_fit="cover", allow_preview=False, show_label=False, interactive=False, buttons=[],
+                elem_id="thumbs", scale=7, min_width=320,
+            )  # fmt: skip
+            with gr.Column(scale=3, min_width=300, elem_classes="card editor sticky"):
+                big = Piece("", elem_id="big")
+                caption = Words(
+                    label="Caption", lines=4, elem_id="caption",
+                    info="Say what is in the picture, not the style itself. Saved as you type. [trigger] stands for the trigger words.",
+                )  # fmt: skip
+                with gr.Row(elem_classes="actions"):
+                    previous = gr.Button("Previous", size="md", min_width=80)
+                    following = gr.Button("Next", size="md", min_width=80)
+                    delete = gr.Button("Delete", size="md", min_width=80)
+        with gr.Accordion("This data set", open=False, elem_id="this-set"), gr.Row(elem_classes="title-row bottom"):
+            new_name = Words(label="Name", min_width=220, max_length=80)
+            rename = gr.Button("Rename", size="md", scale=0, min_width=110)
+            remove = gr.Button("Delete this data set", size="md", scale=0, min_width=180)
+    # In the page, not in gr.State: it changes in the same patch as the caption, so that words never land on another picture.
+    editing = gr.Textbox(visible=False)
+    undo = gr.State(None)
+
+    view = [empty_view, data_view, refused, back, drop, title, picker, problems, thumbs, big, caption, editing, new_name]
+
+    def notes(name: str, told: list[pieces.Note]) -> str:
+        """What is to be done, each with its button; then, in one line, what is as it should be."""
+        words: list[pieces.Note] = list(told)
+        found = library.findings(name)
+        for one in found:
+            if one.level == "look":
+                take = ("Take them out", f"out-{one.kind}") if one.kind in {"unreadable", "foreign"} else ("Show the first", f"show-{one.kind}")
+                words.append(("look", one.message.removesuffix("."), *(take if one.files else ("", ""))))
+        well = [one.message.removesuffix(".") for one in found if one.level == "ok"]
+        return pieces.notes([*words, *([("ok", " · ".join(well), "", "")] if well else [])])
+
+    def badges(name: str) -> dict[Path, str]:
+        """Work that there is to do on each picture; the most urgent is told."""
+        marks: dict[Path, str] = {}
+        for found in library.findings(name):
+            if found.level == "look" and found.kind in BADGES:
+                marks = dict.fromkeys(found.files, BADGES[found.kind]) | marks
+        return marks
+
+    def gallery(name: str, pictures: list[Path]) -> list[tuple[str, str | None]]:
+        marks = badges(name)
+        return [(str(_thumb(studio, path)), marks.get(path)) for path in pictures[:SHOWN]]
+
+    def show(name: str, key: str | None, pictures: list[Path]) -> Updates:
+        """The editor with one picture of the set."""
+        if not pictures:
+            nothing = pieces.nothing("No pictures yet", "Add some: jpg, png or webp.")
+            return {big: nothing, caption: gr.update(value="", interactive=False), editing: f"{name}/"}
+        index = next((k for k, path in enumerate(pictures) if library.key(path) == key), 0)
+        path = pictures[index]
+        file = library.key(path).partition("/")[2]
+        image = f'<img src="{escape(pieces.url(_thumb(studio, path, LARGE)))}" alt=""><p class="hint">{escape(file)}</p>'
+        return {
+            big: image,
+            caption: gr.update(value=library.caption(path), interactive=True),
+            editing: library.key(path),
+            thumbs: gr.update(selected_index=index if index < SHOWN else None),
+        }
+
+    def open_set(name: str | None = None, told: list[pieces.Note] | None = None, key: str | None = None) -> Updates:
+        names = library.names()
+        name = name if name in names else studio.memory.get("dataset")
+        if not names:
+            return {empty_view: gr.update(visible=True), data_view: gr.update(visible=False), drop: None, back: gr.update(visible=False)}
+        name = name if name in names else names[0]
+        studio.memory.put(dataset=name)
+        pictures = library.pictures(name)
+        extra = f" · the first {SHOWN} are shown" if len(pictures) > SHOWN else ""
+        updates = {
+            empty_view: gr.update(visible=False),
+            data_view: gr.update(visible=True),
+            refused: gr.update(visible=False),
+            drop: None,
+            title: pieces.heading(name, f"{len(pictures)} picture{'s' * (len(pictures) != 1)}{extra}"),
+            picker: gr.update(choices=names, value=name, visible=len(names) > 1),
+            problems: notes(name, told or []),
+            new_name: name,
+        }
+        shown = show(name, key, pictures)
+        return updates | shown | {thumbs: gr.update(value=gallery(name, pictures), **_selected(shown.get(thumbs)))}
+
+    def save(key: str, text: str) -> None:
+        """What stands in the editor, into its file."""
+        if not key.endswith("/") and key:
+            with _told():
+                library.write_caption(key, text)
+
+    def open_name(key: str) -> str:
+        return key.partition("/")[0] or studio.memory.get("dataset") or ""
+
+    def bring(name: str | None, files: list[str] | None) -> Updates:
+        uploads = [Path(file) for file in files or []]
+        fresh = name is None
+        with _told():
+            name = name or library.create(_wish(uploads))
+            try:
+                added = library.add(name, uploads)
+            finally:
+                for upload in uploads:
+                    upload.unlink(missing_ok=True)
+            if fresh and not library.pictures(name):
+                library.folder(name).rmdir()
+                return {refused: gr.update(value=pieces.notes(_words(added)), visible=True), drop: None}
+            return open_set(name, _words(added))
+        return {drop: None}
+
+    def select(key: str, text: str, event: gr.SelectData) -> Updates:
+        save(key, text)
+        with _told():
+            pictures = library.pictures(open_name(key))
+            return show(open_name(key), library.key(pictures[min(event.index, len(pictures) - 1)]), pictures)
+        return {}
+
+    def step(by: int) -> Callable[[str, str], Updates]:
+        def go(key: str, text: str) -> Updates:
+            save(key, text)
+            with _told():
+                pictures = library.pictures(open_name(key))
+                index = next((k for k, path in enumerate(pictures) if library.key(path) == key), -by)
+                return show(open_name(key), library.key(pictures[(index + by) % len(pictures)]) if pictures else None, pictures)
+            return {}
+
+        return go
+
+    def discard(key: str) -> Updates:
+        name, _, file = key.partition("/")
+        if not file:
+            return {}
+        with _told():
+            pictures = library.pictures(name)
+            index = next((k for k, path in enumerate(pictures) if library.key(path) == key), 0)
+            gone = library.delete([key])
+            near = library.key(pictures[index + 1]) if index + 1 < len(pictures) else None
+            return open_set(name, [("ok", f"{file} is deleted", "Put it back", "undo")], near) | {undo: gone}
+        return open_set(name)
+
+    def act(key: str, last: Deleted | None, event: gr.EventData) -> Updates:
+        """The buttons in the list of what was found."""
+        name = open_name(key)
+        wanted, _, kind = event.act.partition("-")
+        with _told():
+            if wanted == "undo" and last:
+                library.undo(last)
+                place = last.files[0][0]
+                return open_set(place.relative_to(library.root).parts[0], None, library.key(place)) | {undo: None}
+            files = [path for found in library.findings(name) if found.kind == kind and found.level == "look" for path in found.files]
+            if wanted == "show" and files:
+                return show(name, library.key(files[0]), library.pictures(name))
+            if wanted == "out" and files:
+                gone = library.take_out(files)
+                return open_set(name, [("ok", f"{len(files)} taken out", "Put back", "undo")]) | {undo: gone}
+        return open_set(name)
+
+    def change_name(key: str, wish: str) -> Updates:
+        name = open_name(key)
+        with _told():
+            _refuse_if_used(studio, name)
+            return open_set(library.rename(name, wish))
+        return {new_name: name}
+
+    def remove_set(key: str) -> Updates:
+        name = open_name(key)
+        with _told():
+            _refuse_if_used(studio, name)
+            gone = library.remove(name)
+            studio.memory.put(dataset=None)
+            told: list[pieces.Note] = [("ok", f"{name} is deleted", "Put it back", "undo")]
+            updates = open_set(None, told) | {undo: gone}
+            return updates if library.names() else updates | {refused: gr.update(value=pieces.notes(told), visible=True)}
+        return {}
+    def start_new() -> Updates:
+        visible = {empty_view: True, data_view: False, back: True, refused: False}
+        return {drop: None} | {widget: gr.update(visible=yes) for widget, yes in visible.items()}
+
+    on(drop.upload, lambda files: bring(None, files), drop, view, show_progress="minimal")
+    on(more.upload, lambda name, files: bring(name, files), [picker, more], view, show_progress="minimal")
+    on(picker.input, lambda name: open_set(name), picker, view)
+    on(new_set.click, start_new, None, [empty_view, data_view, drop, back, refused])
+    on(back.click, lambda: open_set(), None, view)
+    on(thumbs.select, select, [editing, caption], view)
+    on(previous.click, step(-1), [editing, caption], view)
+    on(following.click, step(1), [editing, caption], view)
+    on(delete.click, discard, editing, [*view, undo])
+    on([problems.click, refused.click], act, [editing, undo], [*view, undo])
+    on(rename.click, change_name, [editing, new_name], view)
+    on(remove.click, remove_set, editing, [*view, undo])
+    # "once", the default, would lose the last letters
+    on(caption.input, save, [editing, caption], None, trigger_mode="always_last")
+    return Datasets(to_train, example, view, open_set)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A fault that the person can mend becomes a message in the window."""
+    try:
+        yield
+    except (JobError, OSError) as error:
+        gr.Warning(escape(str(error)), title="That did not work")
+
+
+def _thumb(studio: Studio, picture: Path, side: int | None = None) -> Path:
+    try:
+        return studio.library.thumbnail(picture, side) if side else studio.library.thumbnail(picture)
+    except (JobError, OSError):
+        return Path(__file__).parent.parent / "broken.png"
+
+
+def _selected(update: Any) -> dict[str, Any]:
+    return {"selected_index": update["selected_index"]} if update else {}
+
+
+def _wish(uploads: list[Path]) -> str:
+    """A name for a new data set: the zip's, else a plain one."""
+    zipped = next((path.stem for path in uploads if path.suffix.lower() == ".zip"), "")
+    return zipped if any(letter.isalnum() for letter in zipped) else "my-pictures"
+
+
+def _words(added: Added) -> list[pieces.Note]:
+    """What became of an upload, in a few lines."""
+    notes: list[pieces.Note] = []
+    for name, reason in added.refused[:5]:
+        notes.append(("look", f"{name} {reason}; it was left out", "", ""))
+    if len(added.refused) > 5:
+        notes.append(("look", f"{len(added.refused) - 5} more files were left out", "", ""))
+    if added.known:
+        notes.append(("ok", f"{added.known} of the pictures were here already", "", ""))
+    return notes
+
+
+def _refuse_if_used(studio: Studio, name: str) -> None:
+    path = str(studio.library.folder(name))
+    for record in studio.trainings():
+        job = studio.job(record)
+        if record.status in {"running", "queued"} and any(one.path == path for one in getattr(job, "datasets", [])):
+            raise JobError(f"{record.name} is learning from {name} right now.", "Wait until it is done, or stop it.")

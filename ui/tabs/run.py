@@ -1,0 +1,136 @@
+"""Train, once it runs: progress, film strip, loss and log of one run, and what can be asked of it. All of it is read from the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from engine.control import Request
+from engine.errors import JobError
+from engine.events import Failed
+from engine.families.catalog import base_of
+from engine.jobs import Job, TrainJob
+from engine.queue import RunRecord
+
+from .. import pieces, watch
+from ..pieces import Piece
+from ..studio import Studio
+from ..watch import History
+from ..wiring import Updates, on
+
+
+
+@dataclass
+class RunView:
+    """What the shell needs of a run's page."""
+
+    view: gr.Column
+    film: gr.HTML
+    again: gr.Button
+    pick_best: gr.Button
+    proceed: gr.Button
+    outputs: list[Any]
+    watch: Callable[[RunRecord, Any], tuple[Updates, Any]]
+    """Updates that show the run, and the key to give next time: what has not changed since is not sent again."""
+
+
+def build(studio: Studio, shown: gr.State) -> RunView:
+    """``shown`` holds the name of the run that this tab of the browser shows."""
+    runner = studio.runner
+    with gr.Column(elem_classes="page", visible=False) as page:
+        with gr.Row(elem_classes="title-row"):
+            title = Piece("", elem_id="run-title")
+            wide: dict[str, Any] = {"size": "md", "min_width": 110, "visible": False}
+            sample_now = gr.Button("Sample now", **wide)
+            save_now = gr.Button("Save now", **wide)
+            stop = gr.Button("Stop", elem_id="stop", **wide)
+            leave = gr.Button("Leave the line", **wide)
+            again = gr.Button("New LoRA", size="md", min_width=110)
+            proceed = gr.Button("Continue", elem_id="continue", variant="primary", **wide)
+            pick_best = gr.Button("Pick the best", elem_id="pick-best", variant="primary", **wide)
+        headline = Piece("", elem_classes="card", elem_id="headline")
+        film = Piece("", elem_id="film", js_on_load=pieces.FOLLOW)
+        with gr.Accordion("Loss, for the curious", open=False, elem_id="loss"):
+            chart = gr.LinePlot(
+                pd.DataFrame({"step": [], "loss": [], "line": []}), x="step", y="loss", color="line",
+                color_map={"each step": "#8C8279", "trend": "#E5483A"}, x_title="step", y_title="loss", color_title=" ",
+                height=220, show_label=False, buttons=[],
+            )  # fmt: skip
+        with gr.Accordion("Log", open=False, elem_id="log"):
+            log = Piece("", js_on_load=pieces.NEWEST)
+
+    buttons = [sample_now, save_now, stop, leave, proceed, pick_best]
+    outputs = [page, title, headline, film, chart, log, *buttons]
+
+    def show(record: RunRecord, seen: Any) -> tuple[Updates, Any]:
+        job = studio.job(record)
+        if job is None:
+            words = pieces.notes([("look", f"The job of {record.name} cannot be read: its config.yaml is missing or damaged", "", "")])
+            return {title: pieces.heading(record.name), headline: words, film: "", log: ""}, None
+        with studio.history(record) as history:
+            ahead = studio.active() if record.status == "queued" else None
+            told = watch.headline(history, job, record.status, ahead.name if ahead and ahead != record else "")
+            key = (record.name, record.status, history.drawn, 50 * history.step // max(1, history.total), isinstance(history.end, Failed))
+            updates: Updates = {headline: pieces.progress(told.state, told.share, told.left, told.health, told.facts)}
+            lines = (record.name, len(history.lines), history.lines[-1] if history.lines else "")
+            if seen is None or seen[1] != lines:
+                updates[log] = pieces.log(history.lines)
+            if seen is None or seen[0] != key:
+                updates |= _pictures(record, job, history) | _doors(record, bool(history.frames))
+                updates[title] = pieces.heading(record.name, _facts(job))
+        return updates, (key, lines)
+
+    def _pictures(record: RunRecord, job: Job, history: History) -> Updates:
+        live = record.status == "running"
+        strip = watch.strip(job, history, record.folder)
+        columns = [(step, "base" if step == 0 else f"{step:,}") for step in strip.columns]
+        rows = pd.DataFrame(watch.smoothed(history.losses), columns=["step", "loss", "line"])
+        empty = pieces.nothing("No samples", "This run was started without sample prompts.") if not strip.prompts else ""
+        return {
+            film: empty or pieces.frames("strip", columns, strip.prompts, strip.pictures, strip.ready, live=live),
+            chart: gr.update(value=rows, x_lim=[0, max(history.total, 1)], y_lim=[0, _ceiling(history)]),
+        }
+
+    def _doors(record: RunRecord, has_frames: bool) -> Updates:
+        """Which buttons there are; each keeps its place while a run is on."""
+        going, waits = record.status == "running", record.status == "queued"
+        over = record.status in {"stopped", "interrupted", "failed"}
+        visible = {sample_now: going, save_now: going, stop: going, leave: waits, proceed: over, pick_best: record.status == "completed" and has_frames}
+        return {button: gr.update(visible=yes, interactive=True) for button, yes in visible.items()}
+
+    def ask(request: Request, words: str) -> Callable[[str], Updates]:
+        def send(name: str) -> Updates:
+            try:
+                runner.ask(name, request)
+                gr.Info(words, title="Noted", duration=4)
+            except JobError as error:
+                gr.Warning(escape(str(error)), title="That did not work")
+            return {stop: gr.update(interactive=False)} if request == "stop" else {}
+
+        return send
+    on(sample_now.click, ask("sample", "Samples are made at the end of this step."), shown, buttons)
+    on(save_now.click, ask("save", "It is saved at the end of this step."), shown, buttons)
+    on(stop.click, ask("stop", "It stops and saves at the end of this step."), shown, buttons)
+    on(leave.click, ask("stop", "It has left the line."), shown, buttons)
+    return RunView(page, film, again, pick_best, proceed, outputs, show)
+
+
+def _facts(job: Job) -> str:
+    if not isinstance(job, TrainJob):
+        return job.title
+    base = base_of(job.model.name_or_path)
+    kind = "all weights" if job.network.type == "full" else f"LoRA, rank {job.network.rank}"
+    where = job.datasets[0].path.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    more = f" and {len(job.datasets) - 1} more" if len(job.datasets) > 1 else ""
+    return f"{base.title if base else job.model.name_or_path} · {where}{more} · {kind}"
+
+
+def _ceiling(history: History) -> float:
+    """Top of the chart: a few wild steps do not press the line to the floor."""
+    losses = sorted(history.losses.values())
+    return 1.15 * losses[int(0.98 * (len(losses) - 1))] if losses else 1.0

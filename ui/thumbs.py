@@ -1,0 +1,26 @@
+"""Small copies of pictures, kept outside the data sets. The app serves these, never the pictures themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from PIL import Image
+
+from engine.data.pictures import decode
+from engine.runs.atomic import replace_file
+
+SMALL, LARGE = 320, 1280
+
+
+def thumbnail(picture: Path, cache: Path, side: int = SMALL) -> Path:
+    """The picture with at most ``side`` pixels a side, upright, as a JPEG; made once. JobError if it cannot be read."""
+    facts = picture.stat()
+    key = hashlib.sha256(f"{picture}|{facts.st_mtime_ns}|{facts.st_size}|{side}".encode()).hexdigest()[:32]
+    path = cache / f"{key}.jpg"
+    if not path.is_file():
+        small = decode(picture, side)
+        small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        cache.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda new: small.save(new, "JPEG", quality=85))
+    return path

@@ -1,0 +1,33 @@
+"""How the app's handlers are bound: many at once, no spinner over what stays readable, and nothing sent where nothing is new."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+Updates = dict[Any, Any]
+"""Widget → its new value or properties; widgets that are not in it stay as they are."""
+
+
+def on(trigger: Any, handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **more: Any) -> Any:
+    """Binds the handler to an event (``button.click``) or a list of events. Its updates may be empty."""
+    options = {"show_progress": "hidden", "concurrency_limit": None} | more
+    fn = handler if inspect.isasyncgenfunction(handler) else _nothing_is_nothing(handler)
+    if isinstance(trigger, list):
+        return gr.on(trigger, fn, inputs, outputs, **options)
+    return trigger(fn, inputs, outputs, **options)
+
+
+def _nothing_is_nothing(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Gradio takes an empty dict for one value too few."""
+
+    @functools.wraps(handler)
+    def call(*given: Any) -> Any:
+        result = handler(*given)
+        return gr.skip() if isinstance(result, dict) and not result else result
+
+    return call
