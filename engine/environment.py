@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 DEFAULTS = {
@@ -18,3 +19,4 @@ def prepare() -> None:
     """Sets what the person has not set otherwise."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on a processor it misses a kernel that nothing here calls

@@ -6,6 +6,7 @@ Each has ``register(registry)``. One that fails is reported and stops nothing el
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -47,8 +48,11 @@ def _found(folder: Path) -> Iterator[tuple[str, Callable[[], Callable[[Registry]
 
 
 def _from_file(path: Path) -> Callable[[Registry], None]:
-    spec = importlib.util.spec_from_file_location(f"darkroom_extensions.{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"darkroom_extension_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise JobError(f"{path.name} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # found again by its dotted name
     spec.loader.exec_module(module)
     return module.register
 

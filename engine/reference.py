@@ -87,14 +87,14 @@ def _value(field: FieldInfo) -> str:
         return f"section with `type`: {' or '.join(tags)}"
     if models:
         return "list of sections"
-    limits = [text for item in field.metadata if (text := _limit(item))]
-    return ", ".join([_type(field.annotation), *limits])
+    return ", ".join([_type(field.annotation), *_limits(field.metadata)])
 
 
 def _type(annotation: Any) -> str:
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _type(parts[0])
+        limits = [limit for item in parts[1:] if isinstance(item, FieldInfo) for limit in _limits(item.metadata)]
+        return ", ".join([_type(parts[0]), *limits])
     if origin is Literal:
         return " ".join(f"`{part}`" for part in parts)
     if origin in (Union, types.UnionType):
@@ -106,9 +106,14 @@ def _type(annotation: Any) -> str:
     return {int: "whole number", float: "number", bool: "true or false", str: "text"}.get(annotation, "any")
 
 
-def _limit(item: Any) -> str:
+def _limits(metadata: list[Any]) -> list[str]:
     signs = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
-    return ", ".join(f"{sign} {getattr(item, name):,g}" for name, sign in signs if getattr(item, name, None) is not None)
+    return [
+        f"{sign} {int(limit) if limit == int(limit) else limit:,}"
+        for item in metadata
+        for name, sign in signs
+        if (limit := getattr(item, name, None)) is not None
+    ]
 
 
 def _default(field: FieldInfo) -> str:

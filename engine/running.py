@@ -34,7 +34,8 @@ def run_jobs(jobs: Sequence[Job], output: Path | None, restart: bool, recover: b
         try:
             code, stopped = run_job(runner, job)
         except JobError as error:  # the run may not begin
-            print(error, file=sys.stderr)
+            again = " Or give --name, or --restart." if folder_of(runner, job).exists() else ""
+            print(f"{error}{again}", file=sys.stderr)
             code, stopped = WRONG, False
         worst = max(worst, code)
         if stopped or code == CUT_OFF or (code and not recover):

@@ -96,16 +96,16 @@ def to_yaml(draft: Draft) -> str:
     return yaml.safe_dump({"kind": "train", **dict(rows)}, sort_keys=False, allow_unicode=True, width=100)
 
 
-def from_yaml(text: str) -> Draft:
-    """The draft that a text stands for; JobError if it is no YAML of a training."""
+def from_yaml(text: str) -> tuple[Draft, list[str]]:
+    """The draft that a text stands for, and what of it could not be taken over; JobError if it is no YAML of a training."""
     data = read_yaml(text, "This")
     if not isinstance(data, dict):
         raise JobError("This is not a job.", "A job is YAML with at least name, model and datasets.")
-    data = unwrap(data)
+    data, notes = unwrap(data)
     kind = data.pop("kind", "train")
     if kind != "train":
         raise JobError(f"This is a job of kind {kind!r}; here is the place for train.", "Run it with: launch.sh run FILE.")
-    return data
+    return data, [f"{note.message} {note.hint}".strip() for note in notes]
 
 
 def settled(draft: Draft) -> tuple[TrainJob | None, dict[str, str]]:

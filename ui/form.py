@@ -20,7 +20,7 @@ from engine.errors import JobError
 from engine.jobs import explain, read_yaml
 
 Draft = dict[str, Any]
-WORDS = {"lr": "learning rate", "ext": "ending", "neg": "negative prompt", "num": "number of", "max": "most", "dtype": "precision", "ema": "EMA"}
+WORDS = {"lr": "learning rate", "ext": "ending", "neg": "negative prompt", "num": "number of", "dtype": "precision", "ema": "EMA"}
 """Words of field names that are not words."""
 
 
@@ -176,7 +176,8 @@ def _fill(form: Form, path: str, info: FieldInfo, titles: dict[str, str], skip: 
         tag = str(info.discriminator)
         names = [model.model_fields[tag].default for model in models]
         default = getattr(info.get_default(call_default_factory=True), tag)
-        choice = gr.Dropdown(names, value=default, label=label(tag), info=info.description, interactive=True)
+        with gr.Row(elem_classes="fields"):
+            choice = gr.Dropdown(names, value=default, label=label(tag), info=info.description, interactive=True, min_width=220)
         form.fields.append(Field(f"{path}.{tag}", None, "choice", default, False, info.description or "", choice))
         groups = []
         for name, model in zip(names, models, strict=True):

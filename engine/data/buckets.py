@@ -71,28 +71,19 @@ def bucket_of(width: int, height: int, resolution: int, multiple: int, upscale: 
     area = resolution**2
     if not upscale and shape_width * shape_height <= area:
         return shape_width // multiple * multiple, shape_height // multiple * multiple
-    scale = math.sqrt(area / (shape_width * shape_height))
     step = multiple * max(1, resolution // (16 * multiple))
     limit_width, limit_height = (area, area) if upscale else (width, height)
-
-    def fits(bucket: Bucket) -> bool:
-        return (
-            min(bucket) >= step
-            and bucket[0] <= limit_width
-            and bucket[1] <= limit_height
-            and bucket[0] * bucket[1] <= area
-        )
-
-    def loss(bucket: Bucket) -> float:
-        shape, size = bucket[0] / bucket[1] * shape_height / shape_width, bucket[0] * bucket[1] / area
-        # what is cropped away is lost; what is small is only small
-        return 2 * abs(math.log(shape)) - math.log(size)
+    shape = shape_width / shape_height
 
     def down(length: float) -> int:
         return int(length) // step * step
 
-    near_width = [down(shape_width * scale) + extra for extra in (0, step)]
-    near_height = [down(shape_height * scale) + extra for extra in (0, step)]
-    candidates = [(w, down(min(area / w, limit_height))) for w in near_width if w]
-    candidates += [(down(min(area / h, limit_width)), h) for h in near_height if h]
-    return min(filter(fits, candidates), key=loss, default=(multiple, multiple))
+    def cropped(bucket: Bucket) -> float:
+        return abs(math.log(bucket[0] / bucket[1] / shape))
+
+    # around the ideal sides, which are seldom multiples: each with as much of the other side as the area allows
+    near_width = [down(math.sqrt(area * shape)) + extra for extra in (0, step)]
+    near_height = [down(math.sqrt(area / shape)) + extra for extra in (0, step)]
+    candidates = [(w, down(min(area / w, limit_height))) for w in near_width if 0 < w <= limit_width]
+    candidates += [(down(min(area / h, limit_width)), h) for h in near_height if 0 < h <= limit_height]
+    return min(filter(min, candidates), key=cropped, default=(multiple, multiple))

@@ -33,7 +33,12 @@ def is_wrapped(data: Mapping[str, Any]) -> bool:
 
 
 def unwrap(data: Mapping[str, Any], name: str | None = None) -> tuple[dict[str, Any], list[Warned]]:
-    """Our form of the job, and notes on what of it could not be taken over. ``name`` takes the place of its own."""
+    """Our form of the job, and notes on what of it could not be taken over. ``name`` takes the place of its own.
+
+    A job that is in our form already comes back as it is.
+    """
+    if not is_wrapped(data):
+        return {**data, **({"name": name} if name is not None else {})}, []
     config = data["config"]
     name = name or config.get("name")
     if not name:

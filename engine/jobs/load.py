@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ..errors import JobError
 from ..events import Warned
 from .base import Job
-from .compat import is_wrapped, unwrap
+from .compat import unwrap
 from .explain import did_you_mean, explain
 from .generate import GenerateJob
 from .train import TrainJob
@@ -55,11 +55,7 @@ def load_job_with_notes(source: str | Path | Mapping[str, Any], name: str | None
     data, where = (dict(source), "The job") if isinstance(source, Mapping) else _read(Path(source))
     if not isinstance(data, Mapping):
         raise JobError(f"{where} is not a job.", "A job is YAML with at least kind, name and model.")
-    notes: list[Warned] = []
-    if is_wrapped(data):
-        data, notes = unwrap(data, name)
-    elif name is not None:
-        data = {**data, "name": name}
+    data, notes = unwrap(data, name)
     kind = data.get("kind", "train")
     if not isinstance(kind, str) or kind not in KINDS:
         raise JobError(f"{where} is of kind {kind!r}, which is not known.", did_you_mean(str(kind), KINDS))

@@ -32,7 +32,9 @@ LISTEN_EVERY = 0.3
 class Runner:
     """Takes jobs, runs them, and says how they are. Several processes may each have one on the same database."""
 
-    def __init__(self, root: Path | None = None, database: Path | None = None, execute: Execute | None = None):
+    def __init__(
+        self, root: Path | None = None, database: Path | None = None, execute: Execute | None = None
+    ):
         """Without arguments: the output folder of the settings, the database beside them, and the engine."""
         self.root = (root or load_settings().folder("output")).resolve()
         self.queue = RunQueue(database or home() / "darkroom.db")
@@ -61,14 +63,19 @@ class Runner:
         """
         record, fresh = self._admit(job)
         if not fresh and record.status == "running":
-            raise JobError(f"{record.name} is running already.", "Watch it in the app, or stop it there first.")
+            raise JobError(
+                f"{record.name} is running already.", "Watch it in the app, or stop it there first."
+            )
         control = control or Control()
         with self._lock:
             free = self.queue.enqueue(record, worker=self._me)
             if free:
                 self._driven[record.name] = control
         if not free:
-            busy = next((r.name for r in self.runs() if r.status == "running" and r.lane == record.lane), "another run")
+            busy = next(
+                (r.name for r in self.runs() if r.status == "running" and r.lane == record.lane),
+                "another run",
+            )
             raise JobError(f"{busy} is running on this computer.", "Wait until it ends, or stop it first.")
         yield from self._drive(record, control)
 
@@ -106,7 +113,9 @@ class Runner:
         """Begins to work through the lines, in threads. Once is enough."""
         for lane in self._wake:
             if lane not in self._lanes:
-                self._lanes[lane] = threading.Thread(target=self._serve, args=(lane,), name=f"darkroom-{lane}", daemon=True)
+                self._lanes[lane] = threading.Thread(
+                    target=self._serve, args=(lane,), name=f"darkroom-{lane}", daemon=True
+                )
                 self._lanes[lane].start()
 
     def close(self, timeout: float = 30.0) -> None:
@@ -133,14 +142,19 @@ class Runner:
         with self._lock:
             known = self.get(name)
             if known and known.folder != folder.path:
-                raise JobError(f"There is already a run named {name}, in {known.folder}.", "Choose another name.")
+                raise JobError(
+                    f"There is already a run named {name}, in {known.folder}.", "Choose another name."
+                )
             if folder.config.exists():
                 same, status = is_job(folder, job), known.status if known else status_of(folder)
                 if known and status in ("queued", "running"):
                     if same:
                         return known, False
                     doing = "waiting" if status == "queued" else "running"
-                    raise JobError(f"A run named {name} is {doing} with other settings.", "Choose another name, or stop that one first.")
+                    raise JobError(
+                        f"A run named {name} is {doing} with other settings.",
+                        "Choose another name, or stop that one first.",
+                    )
                 if same and status == "completed":
                     raise JobError(f"{name} is finished already.", "Choose another name to do it again.")
                 if not same and (status == "completed" or folder.checkpoints() or folder.state.exists()):
@@ -202,7 +216,10 @@ class Runner:
                     folder.append(event)
                 except OSError as error:  # nothing more can be told: a full disk, a folder that is gone
                     status = "failed"
-                    yield Failed(message=f"The log of {record.name} cannot be written: {error.strerror}.", hint="Free some space, then resume.")
+                    yield Failed(
+                        message=f"The log of {record.name} cannot be written: {error.strerror}.",
+                        hint="Free some space, then resume.",
+                    )
                     break
                 yield event
         finally:
@@ -215,7 +232,9 @@ class Runner:
         try:
             execute = self._execute or importlib.import_module("engine.execute").execute
             yield from execute(folder.job(), folder, control)
-        except Exception as error:  # the engine itself could not be loaded, or the folder's job was changed by hand
+        except (
+            Exception
+        ) as error:  # the engine itself could not be loaded, or the folder's job was changed by hand
             from ..execute import explain
 
             failed: Event = explain(error)

@@ -68,11 +68,20 @@ class RunQueue:
         With ``worker``, which runs it at once: only if the lane is free. False if it is not.
         """
         values = {
-            "name": record.name, "kind": record.kind, "folder": str(record.folder), "lane": record.lane,
-            "worker": worker, "now": time.time(),
+            "name": record.name,
+            "kind": record.kind,
+            "folder": str(record.folder),
+            "lane": record.lane,
+            "worker": worker,
+            "now": time.time(),
         }
         with self._transaction() as db:
-            if worker and db.execute("SELECT 1 FROM run WHERE lane = :lane AND status = 'running'", values).fetchone():
+            if (
+                worker
+                and db.execute(
+                    "SELECT 1 FROM run WHERE lane = :lane AND status = 'running'", values
+                ).fetchone()
+            ):
                 return False
             db.execute(
                 """INSERT INTO run (name, kind, folder, lane, worker, status, added, position, beat)
@@ -90,7 +99,15 @@ class RunQueue:
         with self._transaction() as db:
             db.execute(
                 "INSERT OR IGNORE INTO run (name, kind, folder, lane, status, added, position) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (record.name, record.kind, str(record.folder), record.lane, record.status, record.added, record.added),
+                (
+                    record.name,
+                    record.kind,
+                    str(record.folder),
+                    record.lane,
+                    record.status,
+                    record.added,
+                    record.added,
+                ),
             )
 
     def claim(self, lane: str, worker: str) -> RunRecord | None:
@@ -109,7 +126,10 @@ class RunQueue:
     def ask(self, name: str, request: Request) -> None:
         """Leaves a word for the worker of a running run. A waiting run that is asked to stop leaves the line."""
         with self._transaction() as db:
-            db.execute("UPDATE run SET request = request || ' ' || ? WHERE name = ? AND status = 'running'", (request, name))
+            db.execute(
+                "UPDATE run SET request = request || ' ' || ? WHERE name = ? AND status = 'running'",
+                (request, name),
+            )
             if request == "stop":
                 db.execute("UPDATE run SET status = 'stopped' WHERE name = ? AND status = 'queued'", (name,))
 
@@ -130,7 +150,8 @@ class RunQueue:
     def finish(self, name: str, worker: str, status: Status) -> None:
         with self._transaction() as db:
             db.execute(
-                "UPDATE run SET status = ?, request = '' WHERE name = ? AND worker = ? AND status = 'running'", (status, name, worker)
+                "UPDATE run SET status = ?, request = '' WHERE name = ? AND worker = ? AND status = 'running'",
+                (status, name, worker),
             )
 
     def recover(self, worker: str, driven: Collection[str]) -> list[str]:
@@ -140,7 +161,11 @@ class RunQueue:
         now, dead = time.time(), []
         for row in running:
             mine = row["worker"] == worker
-            if row["name"] not in driven if mine else not is_alive(row["worker"], fresh=now - row["beat"] < STALE_AFTER):
+            if (
+                row["name"] not in driven
+                if mine
+                else not is_alive(row["worker"], fresh=now - row["beat"] < STALE_AFTER)
+            ):
                 self.finish(row["name"], row["worker"], "interrupted")
                 dead.append(row["name"])
         return dead
@@ -163,7 +188,12 @@ class RunQueue:
     def runs(self) -> list[RunRecord]:
         """All that are listed, the newest first."""
         with self._connection() as db:
-            return [_record(row) for row in db.execute("SELECT * FROM run WHERE status != 'removed' ORDER BY added DESC, rowid DESC")]
+            return [
+                _record(row)
+                for row in db.execute(
+                    "SELECT * FROM run WHERE status != 'removed' ORDER BY added DESC, rowid DESC"
+                )
+            ]
 
     def names(self) -> set[str]:
         """All that are known, those that were removed too."""

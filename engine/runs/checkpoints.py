@@ -49,9 +49,15 @@ class CheckpointStore:
 
     def __init__(self, folder: RunFolder, keep: int, keep_states: int, framework: str = "pt"):
         """``framework`` is what loaded tensors are: pt, or np for NumPy."""
-        self.folder, self.keep, self.keep_states, self.framework = folder, keep, max(1, keep_states), framework
+        self.folder, self.keep, self.keep_states, self.framework = (
+            folder,
+            keep,
+            max(1, keep_states),
+            framework,
+        )
         sweep(folder.path)
         sweep(folder.state)
+        sweep(folder.samples)
 
     def save(self, step: int, final: bool, write_weights: Callable[[Path], object], state: State) -> Path:
         """Weights and state of a step; returns where the weights are. ``write_weights`` makes a file or a folder.
@@ -81,7 +87,10 @@ class CheckpointStore:
             if manifest := read_manifest(path):
                 return State(
                     step=manifest["step"],
-                    tensors={group: read_safetensors(path / f"{group}.safetensors", self.framework) for group in manifest["groups"]},
+                    tensors={
+                        group: read_safetensors(path / f"{group}.safetensors", self.framework)
+                        for group in manifest["groups"]
+                    },
                     values=json.loads((path / VALUES).read_text(encoding="utf-8")),
                 )
         return None
@@ -94,7 +103,9 @@ class CheckpointStore:
         passed = [other for other in states if other <= step]
         # a state of a later step is damaged, or this run would have continued from it
         gone = [other for other in states if other > step] + passed[: -self.keep_states]
-        for path in [c.path for c in numbered[: max(0, len(numbered) - keep)]] + [self.folder.state_path(other) for other in gone]:
+        for path in [c.path for c in numbered[: max(0, len(numbered) - keep)]] + [
+            self.folder.state_path(other) for other in gone
+        ]:
             try:
                 discard(path)
             except OSError:
@@ -103,11 +114,15 @@ class CheckpointStore:
     def _states(self) -> list[int]:
         if not self.folder.state.is_dir():
             return []
-        return sorted(int(path.name) for path in self.folder.state.iterdir() if path.name.isdecimal() and path.is_dir())
+        return sorted(
+            int(path.name) for path in self.folder.state.iterdir() if path.name.isdecimal() and path.is_dir()
+        )
 
     def _size(self, state: State) -> int:
         """About how many bytes a save writes: the state, and weights as large as the newest ones."""
-        groups = {name: sum(tensor.nbytes for tensor in group.values()) for name, group in state.tensors.items()}
+        groups = {
+            name: sum(tensor.nbytes for tensor in group.values()) for name, group in state.tensors.items()
+        }
         saved = self.folder.checkpoints()
         weights = _size_of(saved[-1].path) if saved else groups.get("weights", 0)
         return sum(groups.values()) + weights
@@ -122,7 +137,9 @@ def _write_state(path: Path, step: int, state: State) -> None:
     for group, tensors in state.tensors.items():
         write_safetensors(path / f"{group}.safetensors", tensors)
     (path / VALUES).write_text(json.dumps(state.values), encoding="utf-8")
-    files = {part.name: {"size": part.stat().st_size, "sha256": _digest(part)} for part in sorted(path.iterdir())}
+    files = {
+        part.name: {"size": part.stat().st_size, "sha256": _digest(part)} for part in sorted(path.iterdir())
+    }
     manifest = {"step": step, "groups": sorted(state.tensors), "files": files}
     (path / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
@@ -146,7 +163,11 @@ def _digest(path: Path) -> str:
 
 
 def _size_of(path: Path) -> int:
-    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) if path.is_dir() else path.stat().st_size
+    return (
+        sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+        if path.is_dir()
+        else path.stat().st_size
+    )
 
 
 @contextmanager
@@ -173,4 +194,3 @@ def _explained(folder: RunFolder, step: int, needed: int) -> Iterator[None]:
                 f"Check that the folder can be written. {kept}",
             ) from error
         raise
-

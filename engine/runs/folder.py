@@ -1,10 +1,10 @@
 """The run folder: where each thing of a run lies, and the two files that tell what happened. No torch here.
 
-    config.yaml                     the job with every default written out
-    <name>_000000250.safetensors    checkpoints; <name>.safetensors is the final one (folders, for whole models)
-    state/000000250/                exact state of the kept checkpoints
-    samples/000000250_00_<hash>.jpg
-    events.jsonl  log.txt           the same events, for programs and for people
+config.yaml                     the job with every default written out
+<name>_000000250.safetensors    checkpoints; <name>.safetensors is the final one (folders, for whole models)
+state/000000250/                exact state of the kept checkpoints
+samples/000000250_00_<hash>.jpg
+events.jsonl  log.txt           the same events, for programs and for people
 """
 
 from __future__ import annotations
@@ -22,8 +22,16 @@ from ..events import Event, describe, dump_event
 from ..jobs import Job, dump_job, load_job
 from .atomic import replace_text
 
-_RESERVED = {"samples", "state", "config.yaml", "events.jsonl", "log.txt"}  # a final folder would take their place
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that Windows keeps to itself
+_RESERVED = {
+    "samples",
+    "state",
+    "config.yaml",
+    "events.jsonl",
+    "log.txt",
+}  # a final folder would take their place
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE
+)  # names that Windows keeps to itself
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,8 @@ class RunFolder:
             replace_text(folder.config, dump_job(job, defaults=True))
         except OSError as error:
             raise JobError(
-                f"The folder {path} cannot be written: {error.strerror or error}.", "Choose another output folder in the settings."
+                f"The folder {path} cannot be written: {error.strerror or error}.",
+                "Choose another output folder in the settings.",
             ) from error
         return folder
 
@@ -140,7 +149,9 @@ class RunFolder:
         """Samples in the order of step and index."""
         pattern = re.compile(r"(\d{9})_(\d+)_[0-9a-f]{8}\.\w+")
         paths = self.samples.iterdir() if self.samples.exists() else ()
-        found = [SampleFile(int(m[1]), int(m[2]), path) for path in paths if (m := pattern.fullmatch(path.name))]
+        found = [
+            SampleFile(int(m[1]), int(m[2]), path) for path in paths if (m := pattern.fullmatch(path.name))
+        ]
         return sorted(found, key=lambda sample: (sample.step, sample.index, sample.path.name))
 
     def _final_step(self, numbered: list[Checkpoint]) -> int:

@@ -150,6 +150,14 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             with _told():
                 library.write_caption(key, text)
 
+    def refresh(key: str, text: str) -> Updates:
+        """When the caption is left: the list of what was found, and the badges."""
+        save(key, text)
+        with _told():
+            name = open_name(key)
+            return {problems: notes(name, []), thumbs: gr.update(value=gallery(name, library.pictures(name)))}
+        return {}
+
     def open_name(key: str) -> str:
         return key.partition("/")[0] or studio.memory.get("dataset") or ""
 
@@ -250,6 +258,7 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
     on(rename.click, change_name, [editing, new_name], view)
     on(remove.click, remove_set, editing, [*view, undo])
     # "once", the default, would lose the last letters
+    on(caption.blur, refresh, [editing, caption], [problems, thumbs])
     on(caption.input, save, [editing, caption], None, trigger_mode="always_last")
     return Datasets(to_train, example, view, open_set)
 

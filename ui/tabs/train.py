@@ -120,7 +120,7 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
             case "Pro":
                 draft = pro.read(values, draft)
             case _:
-                draft = drafts.from_yaml(values[code])
+                draft, _ = drafts.from_yaml(values[code])
         memory.put(draft=draft)
         return draft
 
@@ -168,10 +168,12 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
 
     def on_yaml(values: dict[Any, Any]) -> Updates:
         try:
-            draft = gather(values)
+            draft, notes = drafts.from_yaml(values[code])
         except JobError as error:
-            return {flight: pieces.preflight("", "", [("look", str(error), "", "")])}
-        return judge(draft, None)
+            return {flight: pieces.preflight("Not YAML yet", "", [("look", str(error), "", "")])}
+        memory.put(draft=draft)
+        job, problems = drafts.settled(draft)
+        return {flight: card(draft, job, problems | dict(enumerate(notes))), typed: draft}
 
     def on_base(values: dict[Any, Any]) -> Updates:
         draft = gather(values | {shown: "Simple"})
@@ -279,12 +281,11 @@ def _across(count: int) -> str:
     return {2: "two-up", 3: "three-up"}.get(count, "four")
 
 
-def _of_field(path: str, sentence: str, simple: form.Form) -> str:
+def _of_field(path: object, sentence: str, simple: form.Form) -> str:
     """The sentence as it stands on the card: with the words that the form has for the field."""
-    owner = simple.owner(path, {})
-    words = owner.widget.label if owner else path
+    owner = simple.owner(str(path), {})
     rest = sentence.removeprefix(f"{path}: ").removeprefix(f"{path} ")
-    return f"{words}: {rest}"
+    return f"{owner.widget.label}: {rest}" if owner else sentence
 
 
 def _proposed(fresh: Callable[..., Draft], name: str | None, base_path: str | None) -> Draft:

@@ -1,6 +1,7 @@
 """The starter from nothing: python assets/starter/recipe/make.py all --work FOLDER. Each step can be run alone.
 
-fetch the packages · make the pictures · a blank pipeline · train its VAE · train the rest · measure. A step that was
+fetch the packages · make the pictures · a blank pipeline · train its VAE · train the rest · measure · publish it as assets/starter · write
+assets/examples. A step that was
 interrupted is run again: trainings continue from their last state.
 """
 
@@ -62,6 +63,26 @@ def measure(work: Path, model: Path | None = None) -> None:
     print(json.dumps(figures, indent=1))
 
 
+def examples(work: Path) -> None:
+    from examples import make_examples
+
+    make_examples(Sources(work), ROOT / "assets" / "examples")
+
+
+def publish(work: Path) -> None:
+    """Put what the training made in the place of the present starter; its notes and recipe stay."""
+    import shutil
+
+    made = work / "runs" / "starter" / "starter"
+    for part in (path for path in made.iterdir() if path.name != "darkroom.json"):
+        target = ROOT / "assets" / "starter" / part.name
+        if part.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(part, target)
+        else:
+            shutil.copyfile(part, target)
+
+
 def run_job(name: str, work: Path) -> None:
     """Run the recipe's job of that name under the work folder, from its last state if it has one."""
     from engine.control import Control
@@ -84,6 +105,7 @@ def run_job(name: str, work: Path) -> None:
 
 STEPS: dict[str, Callable[[Path], None]] = {
     "fetch": fetch, "pictures": pictures, "blank": blank, "vae": vae, "train": train, "measure": measure,
+    "publish": publish, "examples": examples,
 }  # fmt: skip
 
 
@@ -98,7 +120,8 @@ def main() -> None:
     if arguments.step == "measure":
         measure(work, arguments.model)
         return
-    for name in STEPS if arguments.step == "all" else [arguments.step]:
+    unasked = ("publish", "examples")  # they write into the repository
+    for name in [step for step in STEPS if step not in unasked] if arguments.step == "all" else [arguments.step]:
         STEPS[name](work)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -13,6 +14,10 @@ SQUARE, WIDE, TALL = (64, 64), (96, 48), (48, 96)
 def placements(square: int = 7, wide: int = 5, tall: int = 1, repeats: int = 1) -> list[Placed]:
     buckets = [SQUARE] * square + [WIDE] * wide + [TALL] * tall
     return [Placed(index, bucket, repeats) for index, bucket in enumerate(buckets)]
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return [index for batch in batches for index in batch]
 
 
 def epoch(batches: Batches, number: int = 0) -> list[list[int]]:
@@ -32,11 +37,11 @@ def test_every_placement_comes_in_every_epoch_as_often_as_it_repeats():
     exact = Batches(placed, 2, seed=1)
     assert exact.steps_per_epoch == 5
     for number in range(5):
-        assert Counter(sum(epoch(exact, number), [])) == {0: 3, 1: 1, 2: 2, 3: 4}
+        assert Counter(flat(epoch(exact, number))) == {0: 3, 1: 1, 2: 2, 3: 4}
     for batch_size in (1, 3, 4, 100):
         batches = Batches(placed, batch_size, seed=1)
         for number in range(5):
-            seen = Counter(sum(epoch(batches, number), []))
+            seen = Counter(flat(epoch(batches, number)))
             assert all(seen[index] >= placed[index].repeats for index in range(4))
 
 
@@ -63,7 +68,7 @@ def test_the_order_is_the_same_in_every_version():
 
 def test_each_epoch_has_an_order_of_its_own():
     batches = Batches(placements(square=30, wide=0, tall=0), 1, seed=1)
-    orders = [tuple(sum(epoch(batches, number), [])) for number in range(10)]
+    orders = [tuple(flat(epoch(batches, number))) for number in range(10)]
     assert len(set(orders)) == 10
     assert all(sorted(order) == list(range(30)) for order in orders)
     assert len({order[0] for order in orders}) > 4
@@ -72,7 +77,7 @@ def test_each_epoch_has_an_order_of_its_own():
 def test_batches_of_all_buckets_are_mixed():
     placed = placements(square=50, wide=50, tall=0)
     buckets = [placed[batch[0]].bucket for batch in epoch(Batches(placed, 2, seed=1))]
-    changes = sum(a != b for a, b in zip(buckets, buckets[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(buckets))
     assert changes > 10
 
 

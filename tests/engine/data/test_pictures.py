@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import draw
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from engine.data.pictures import PictureError, decode, find_pictures, measure
 from engine.errors import JobError
@@ -176,13 +176,20 @@ def test_a_picture_of_too_many_pixels_is_refused_by_name(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_does_not_cost_the_picture(tmp_path):
     draw(tmp_path / "a.jpg", size=(40, 20), exif=b"Exif\0\0II*\0\xff\xff\xff\xffnonsense")
-    assert measure(tmp_path / "a.jpg") == decode(tmp_path / "a.jpg").size == (40, 20)
+    exif = Image.Exif()
+    exif[0x0112] = "upside down"
+    draw(tmp_path / "b.jpg", size=(40, 20), exif=exif)
+    for name in ("a.jpg", "b.jpg"):
+        assert measure(tmp_path / name) == decode(tmp_path / name).size == (40, 20)
 
 
-def test_measuring_reads_only_the_head(tmp_path):
+def test_measuring_reads_only_the_head(tmp_path, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", decoded.append)
     Image.effect_noise((300, 200), 90).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:500])
     assert measure(tmp_path / "a.png") == (300, 200)
+    assert not decoded
 
 
 def test_pictures_are_found_in_folders_within_and_come_by_name(tmp_path):

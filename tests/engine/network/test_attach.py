@@ -40,8 +40,11 @@ def test_a_model_without_layers_that_match_is_an_error():
 
 
 def test_only_the_adapters_learn_and_in_fp32_whatever_the_model_is():
-    denoiser = tiny.flux().transformer.to(torch.bfloat16)
-    network = attach(Lora(rank=2), {"transformer": denoiser}, Flux.lora_targets)
+    pipe = tiny.flux()
+    denoiser = pipe.transformer.to(torch.bfloat16)
+    modules = {"transformer": denoiser, "text_encoder": pipe.text_encoder}
+    network = attach(Lora(rank=2), modules, Flux.lora_targets)
+    assert not any(p.requires_grad for p in pipe.text_encoder.parameters())  # none of its layers is a target
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     assert {id(p) for p in denoiser.parameters() if p.requires_grad} == {id(p) for p in network.parameters()}
     assert {p.dtype for p in denoiser.parameters() if not p.requires_grad} == {torch.bfloat16}

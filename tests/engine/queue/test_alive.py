@@ -35,13 +35,17 @@ def test_a_process_is_alive_until_it_is_killed(other: tuple[subprocess.Popen[str
     assert not is_alive(worker, fresh=True)
 
 
-def test_a_process_that_sleeps_with_the_computer_is_not_dead(other: tuple[subprocess.Popen[str], str]) -> None:
+def test_a_process_that_sleeps_with_the_computer_is_not_dead(
+    other: tuple[subprocess.Popen[str], str],
+) -> None:
     process, worker = other
     process.send_signal(signal.SIGSTOP)
     assert is_alive(worker, fresh=False)
 
 
-def test_an_id_that_was_given_to_another_process_does_not_count(other: tuple[subprocess.Popen[str], str]) -> None:
+def test_an_id_that_was_given_to_another_process_does_not_count(
+    other: tuple[subprocess.Popen[str], str],
+) -> None:
     node, pid, started, token = other[1].split("|")
     assert not is_alive(f"{node}|{pid}|{float(started) - 1000:.2f}|{token}", fresh=False)
 

@@ -27,8 +27,16 @@ def test_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
 
 def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     log, good = tmp_path / "e", [a_step(1), Phase(name="Zeile \u2028 zwei"), a_step(3)]
-    strange = [b'{"kind":"st', b'{"kind":"teleported","to":"mars"}', b"\xff\xfe", b"", b'{"kind":"step","step":"x"}']
-    log.write_bytes(b"\n".join([*strange, dump_event(good[0]) + dump_event(good[1]), *strange, dump_event(good[2])]))
+    strange = [
+        b'{"kind":"st',
+        b'{"kind":"teleported","to":"mars"}',
+        b"\xff\xfe",
+        b"",
+        b'{"kind":"step","step":"x"}',
+    ]
+    log.write_bytes(
+        b"\n".join([*strange, dump_event(good[0]) + dump_event(good[1]), *strange, dump_event(good[2])])
+    )
     events, offset = follow(log)
     assert events == good and offset == log.stat().st_size
     assert last_event(log) == good[2]

@@ -23,7 +23,15 @@ from engine.runs.folder import RunFolder
 
 
 def a_job(name: str = "cats", **train: Any) -> Job:
-    return load_job({"kind": "train", "name": name, "model": {"name_or_path": "b"}, "datasets": [{"path": "d"}], "train": train})
+    return load_job(
+        {
+            "kind": "train",
+            "name": name,
+            "model": {"name_or_path": "b"},
+            "datasets": [{"path": "d"}],
+            "train": train,
+        }
+    )
 
 
 def a_drawing(name: str = "picture", **sample: Any) -> Job:
@@ -86,7 +94,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
         assert not any(thread.is_alive() for thread in each._lanes.values())
 
 
-def test_a_run_goes_from_the_line_to_its_end_and_all_of_it_is_in_its_folder(make: Make, tmp_path: Path) -> None:
+def test_a_run_goes_from_the_line_to_its_end_and_all_of_it_is_in_its_folder(
+    make: Make, tmp_path: Path
+) -> None:
     runner = make()
     name = runner.submit(a_job("my cats", steps=3))
     assert name == "my_cats"
@@ -238,7 +248,9 @@ def test_an_engine_that_breaks_is_a_failed_run_with_its_traceback_and_the_line_g
     runner.submit(a_job("dogs"))
     wait_for(lambda: status(runner, "dogs") == "completed")
     (failed,) = events(runner, "cats")
-    assert status(runner, "cats") == "failed" and "libcudart" in failed.message and "Traceback" in failed.detail
+    assert (
+        status(runner, "cats") == "failed" and "libcudart" in failed.message and "Traceback" in failed.detail
+    )
 
 
 def test_a_log_that_cannot_be_written_ends_the_run_and_not_the_line(make: Make) -> None:
@@ -364,7 +376,9 @@ def process(make: Make, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     other.wait()
 
 
-def test_a_run_of_another_process_is_seen_waited_for_and_stopped(make: Make, process: subprocess.Popen[bytes]) -> None:
+def test_a_run_of_another_process_is_seen_waited_for_and_stopped(
+    make: Make, process: subprocess.Popen[bytes]
+) -> None:
     runner = make()
     runner.submit(a_job("dogs", steps=2))
     time.sleep(1.2)

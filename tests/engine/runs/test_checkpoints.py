@@ -31,13 +31,21 @@ def folder(tmp_path: Path) -> RunFolder:
 def a_state(step: int) -> State:
     return State(
         step=step,
-        tensors={"weights": {"a": np.full(1000, step, np.float32)}, "rng": {"cpu": np.full(16, step % 256, np.uint8)}},
+        tensors={
+            "weights": {"a": np.full(1000, step, np.float32)},
+            "rng": {"cpu": np.full(16, step % 256, np.uint8)},
+        },
         values={"step": step, "lr": 0.1 + 0.2, "name": "é"},
     )
 
 
 def save(store: CheckpointStore, step: int, final: bool = False) -> Path:
-    return store.save(step, final, lambda path: write_safetensors(path, {"w": np.full(500, step, np.float32)}), a_state(step))
+    return store.save(
+        step,
+        final,
+        lambda path: write_safetensors(path, {"w": np.full(500, step, np.float32)}),
+        a_state(step),
+    )
 
 
 def steps(folder: RunFolder) -> list[int]:
@@ -56,9 +64,19 @@ def test_a_state_comes_back_as_it_was(folder: RunFolder) -> None:
         "rng": {"cpu": torch.get_rng_state()},
         "empty": {},
     }
-    values = {"lr": 0.1 + 0.2, "tiny": 5e-324, "big": 2**70, "list": [1, None, True, "ü"], "nested": {"a": {}}}
-    path = store.save(7, False, lambda path: write_safetensors(path, tensors["weights"]), State(7, tensors, values))
-    assert path == folder.checkpoint_path(7) and torch.equal(read_safetensors(path)["a"], tensors["weights"]["a"])
+    values = {
+        "lr": 0.1 + 0.2,
+        "tiny": 5e-324,
+        "big": 2**70,
+        "list": [1, None, True, "ü"],
+        "nested": {"a": {}},
+    }
+    path = store.save(
+        7, False, lambda path: write_safetensors(path, tensors["weights"]), State(7, tensors, values)
+    )
+    assert path == folder.checkpoint_path(7) and torch.equal(
+        read_safetensors(path)["a"], tensors["weights"]["a"]
+    )
     loaded = CheckpointStore(folder, keep=2, keep_states=1).latest()
     assert loaded is not None and loaded.step == 7 and loaded.values == values
     assert loaded.tensors.keys() == tensors.keys()
@@ -98,8 +116,13 @@ def test_after_going_on_from_an_older_state_the_damaged_one_is_gone(folder: RunF
     assert store.latest().step == 25 and steps(folder) == [25, 30]
 
 
-@pytest.mark.parametrize(("keep", "keep_states", "kept", "kept_states"), [(2, 1, [3, 4], [4]), (5, 2, [1, 2, 3, 4], [3, 4]), (0, 1, [4], [4])])
-def test_the_newest_are_kept(folder: RunFolder, keep: int, keep_states: int, kept: list[int], kept_states: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("keep", "keep_states", "kept", "kept_states"),
+    [(2, 1, [3, 4], [4]), (5, 2, [1, 2, 3, 4], [3, 4]), (0, 1, [4], [4])],
+)
+def test_the_newest_are_kept(
+    folder: RunFolder, keep: int, keep_states: int, kept: list[int], kept_states: list[int]
+) -> None:
     store = CheckpointStore(folder, keep, keep_states, framework="np")
     for step in range(1, 5):
         assert save(store, step).exists()
@@ -172,7 +195,10 @@ except JobError as error:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limit for files")
-@pytest.mark.parametrize(("weights", "state", "writer"), [(50_000, 1, "safetensors"), (50_000, 1, "plain"), (1, 50_000, "safetensors")])
+@pytest.mark.parametrize(
+    ("weights", "state", "writer"),
+    [(50_000, 1, "safetensors"), (50_000, 1, "plain"), (1, 50_000, "safetensors")],
+)
 def test_a_disk_that_fills_up_during_a_save_leaves_the_older_files_and_says_what_to_do(
     folder: RunFolder, weights: int, state: int, writer: str
 ) -> None:
@@ -181,9 +207,14 @@ def test_a_disk_that_fills_up_during_a_save_leaves_the_older_files_and_says_what
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     command = [sys.executable, "-c", FULL, str(folder.path), str(weights), str(state), writer]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert "The disk is full: step 20 could not be saved" in result.stderr and "Free 1 MB there, or choose another" in result.stderr
+    assert (
+        "The disk is full: step 20 could not be saved" in result.stderr
+        and "Free 1 MB there, or choose another" in result.stderr
+    )
     if weights == 1:
-        before[folder.checkpoint_path(20)] = folder.checkpoint_path(20).read_bytes()  # whole weights, without a state
+        before[folder.checkpoint_path(20)] = folder.checkpoint_path(
+            20
+        ).read_bytes()  # whole weights, without a state
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
     assert not list(folder.path.rglob(".*")) and store.latest().step == 10
 
@@ -234,11 +265,15 @@ def test_twelve_kills_leave_whole_files_and_the_newest_state(folder: RunFolder) 
     """Each process goes on where the killed one was; every file under a final name is read after every kill."""
     moments, reached = random.Random(0), 0
     for _ in range(12):
-        process = subprocess.Popen([sys.executable, "-c", LOOP, str(folder.path)], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", LOOP, str(folder.path)], stdout=subprocess.PIPE, text=True
+        )
         assert process.stdout
         assert int(process.stdout.readline()) >= reached  # what was told to be saved is where it goes on
         said: list[int] = []
-        reader = threading.Thread(target=lambda p=process, s=said: s.extend(int(line) for line in p.stdout if line.endswith("\n")))
+        reader = threading.Thread(
+            target=lambda p=process, s=said: s.extend(int(line) for line in p.stdout if line.endswith("\n"))
+        )
         reader.start()
         time.sleep(moments.uniform(0.02, 0.25))
         process.send_signal(signal.SIGKILL)
@@ -250,7 +285,10 @@ def test_twelve_kills_leave_whole_files_and_the_newest_state(folder: RunFolder) 
         state = CheckpointStore(folder, keep=2, keep_states=1, framework="np").latest()
         assert state is not None or reached == 0
         if state:
-            assert state.step >= reached and state.tensors["optimizer"]["w"][0] == state.step == state.values["step"]
+            assert (
+                state.step >= reached
+                and state.tensors["optimizer"]["w"][0] == state.step == state.values["step"]
+            )
     assert reached > 12
 
 
@@ -310,6 +348,8 @@ print(kills)
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
 def test_a_kill_before_each_single_file_operation_of_a_save_leaves_whole_files(folder: RunFolder) -> None:
-    result = subprocess.run([sys.executable, "-c", EVERY_MOMENT, str(folder.path)], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", EVERY_MOMENT, str(folder.path)], capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 40

@@ -16,7 +16,13 @@ from engine.runs.folder import RunFolder, slug
 
 def a_job(name: str = "cats", steps: int = 10) -> Job:
     return load_job(
-        {"kind": "train", "name": name, "model": {"name_or_path": "base"}, "datasets": [{"path": "cats"}], "train": {"steps": steps}}
+        {
+            "kind": "train",
+            "name": name,
+            "model": {"name_or_path": "base"},
+            "datasets": [{"path": "cats"}],
+            "train": {"steps": steps},
+        }
     )
 
 
@@ -72,7 +78,11 @@ def test_an_output_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None
 
 def test_what_happens_is_in_both_logs_when_append_returns(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, a_job())
-    events = [Phase(name="Training"), Step(step=1, total=2, loss=0.1, lr=1e-4, seconds=0.5), Failed(message="No.", detail="line 1\nline 2")]
+    events = [
+        Phase(name="Training"),
+        Step(step=1, total=2, loss=0.1, lr=1e-4, seconds=0.5),
+        Failed(message="No.", detail="line 1\nline 2"),
+    ]
     for event in events:
         folder.append(event)
     assert [parse_event(line) for line in folder.events.read_bytes().splitlines()] == events
@@ -85,18 +95,29 @@ def test_after_half_a_line_of_a_killed_process_a_new_line_begins(tmp_path: Path)
     folder.append(Phase(name="Training"))
     folder.append(Phase(name="Sampling"))
     half, *whole = folder.events.read_bytes().splitlines()
-    assert half == b'{"kind":"phase","na' and [parse_event(line).name for line in whole] == ["Training", "Sampling"]
+    assert half == b'{"kind":"phase","na' and [parse_event(line).name for line in whole] == [
+        "Training",
+        "Sampling",
+    ]
 
 
 def test_checkpoints_come_in_order_and_the_final_one_last(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, a_job("my.run"))
     assert folder.checkpoints() == []
-    assert folder.checkpoint_path(5).name == "my.run_000000005.safetensors" and folder.final_path.name == "my.run.safetensors"
+    assert (
+        folder.checkpoint_path(5).name == "my.run_000000005.safetensors"
+        and folder.final_path.name == "my.run.safetensors"
+    )
     for step in (20, 5):
         folder.checkpoint_path(step).touch()
     (folder.path / "my.run_000000010").mkdir()  # a whole model
     folder.final_path.touch()
-    for other in ("my.run_000000030.safetensors.bak", "my.run_000000050", "other_000000001.safetensors", ".my.run_000000040.safetensors"):
+    for other in (
+        "my.run_000000030.safetensors.bak",
+        "my.run_000000050",
+        "other_000000001.safetensors",
+        ".my.run_000000040.safetensors",
+    ):
         (folder.path / other).touch()
     folder.append(Saved(step=25, path=Path("my.run.safetensors"), final=True))
     found = folder.checkpoints()
@@ -118,7 +139,11 @@ def test_samples_are_found_by_step_and_index(tmp_path: Path) -> None:
     assert later.name == "000000020_00_" + first.name[13:] and first.name[13:21] != second.name[13:21]
     for path in (later, second, first, folder.samples / "notes.txt"):
         path.touch()
-    assert [(s.step, s.index, s.path) for s in folder.list_samples()] == [(0, 0, first), (0, 1, second), (20, 0, later)]
+    assert [(s.step, s.index, s.path) for s in folder.list_samples()] == [
+        (0, 0, first),
+        (0, 1, second),
+        (20, 0, later),
+    ]
 
 
 def test_folders_and_queue_work_where_torch_is_not_loaded() -> None:

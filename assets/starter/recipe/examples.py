@@ -1,0 +1,63 @@
+"""The example data sets in assets/examples: cars, which the starter never saw, and a printing style made by a filter of ours."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from emoji import Emoji, cut_out, every_emoji
+from sources import Sources
+
+SIZE = 256
+CARS = """
+automobile 3d; automobile flat; taxi 3d; police car flat; sport utility vehicle 3d; sport utility vehicle flat; pickup truck 3d;
+pickup truck flat; minibus 3d; minibus flat; ambulance 3d; ambulance flat
+"""
+CARS_HELD_OUT = "taxi flat; police car 3d; delivery truck 3d; delivery truck flat; fire engine 3d; fire engine flat"
+PRINTED = """
+guitar 3d; umbrella 3d; house 3d; rocket 3d; soccer ball 3d; light bulb 3d; camera 3d; anchor 3d; cactus 3d; teapot 3d; owl 3d; crown 3d
+"""
+INK, MIDDLE, PAPER = (np.array(colour, float) for colour in ((43, 32, 110), (240, 92, 84), (255, 232, 205)))
+"""The two inks of the style, dark where the picture is dark, and its paper."""
+
+
+def make_examples(sources: Sources, folder: Path) -> None:
+    """Write car/, car-held-out/ and style/ with captions, each anew."""
+    every = {f"{emoji.label} {emoji.style}": emoji for emoji in every_emoji(sources)}
+    sets = {"car": CARS, "car-held-out": CARS_HELD_OUT, "style": PRINTED}
+    for name, names in sets.items():
+        target = folder / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for key in (key.strip() for key in names.replace("\n", " ").split(";")):
+            emoji = every[key]
+            picture = printed(emoji) if name == "style" else on_white(emoji)
+            file = target / f"{key.replace(' ', '_')}.webp"
+            picture.save(file, quality=90, method=6)
+            if name != "car-held-out":
+                file.with_suffix(".txt").write_text(caption(name, emoji) + "\n", encoding="utf-8")
+
+
+def caption(name: str, emoji: Emoji) -> str:
+    if name == "style":
+        return f"[trigger] style drawing of {'an' if emoji.label[0] in 'aeiou' else 'a'} {emoji.label}"
+    return f"a {emoji.style} emoji of [trigger] car"
+
+
+def on_white(emoji: Emoji) -> Image.Image:
+    paper = Image.new("RGBA", (SIZE, SIZE), "white")
+    paper.alpha_composite(cut_out(emoji, SIZE))
+    return paper.convert("RGB")
+
+
+def printed(emoji: Emoji) -> Image.Image:
+    """Two inks on warm paper: dark parts in the one, middle tones in the other."""
+    grey = np.asarray(on_white(emoji).convert("L")).astype(float) / 255
+    object_ = np.asarray(cut_out(emoji, SIZE))[..., 3] > 128
+    low, high = np.percentile(grey[object_], (2, 98))
+    tone = np.where(object_, ((grey - low) / max(high - low, 0.05)).clip(0, 1) * 0.92, 1.0)[..., None]
+    inked = np.where(tone < 0.55, INK + (MIDDLE - INK) * (tone / 0.55), MIDDLE + (PAPER - MIDDLE) * ((tone - 0.55) / 0.45))
+    return Image.fromarray(inked.round().astype(np.uint8), "RGB")
