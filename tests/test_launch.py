@@ -12,7 +12,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ if "--wait" in sys.argv:
 sys.exit(3)
 """
 posix = pytest.mark.skipif(os.name == "nt", reason="launch.sh is for the others")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_set_up_that_was_interrupted_says_so_and_leaves_no_marker(copy: Path) 
     launch(copy)
     (copy / ".venv" / "darkroom.json").unlink()
     process = subprocess.Popen([copy / "launch.sh"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    time.sleep(0.7)
+    assert process.stdout is not None and "Beginning again" in process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and errors == "\nStopped. The next start goes on with the set-up.\n"

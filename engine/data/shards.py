@@ -38,6 +38,7 @@ class Shards:
         self._mapped: dict[str, safe_open] = {}
         self._fields: dict[str, list[str]] = {}
         self._new: dict[str, Group] = {}
+        self._new_bytes = 0
         self.damaged = 0
         """Files that were found damaged, and deleted."""
 
@@ -61,10 +62,11 @@ class Shards:
     def add(self, name: str, group: Group) -> None:
         """Takes the group in; it is on the disk after ``flush`` at the latest."""
         self._new[name] = group
+        self._new_bytes += _bytes_of(group)
 
     def flush(self, least: int = 1) -> None:
         """Writes what was added, if it is ``least`` bytes or more."""
-        if sum(map(_bytes_of, self._new.values())) < least:
+        if self._new_bytes < least:
             return
         data = safetensors.torch.save(
             {
@@ -82,7 +84,7 @@ class Shards:
                 "Free some space there, or choose another cache folder in settings.yaml. What was encoded before is kept.",
             ) from error
         self._keep(path, self._new)
-        self._new = {}
+        self._new, self._new_bytes = {}, 0
 
     def _keep(self, path: Path, groups: Mapping[str, Group]) -> None:
         """In memory where there is room, else mapped."""

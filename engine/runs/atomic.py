@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _STAGE = ".????????.tmp"  # what mkdtemp makes of prefix and suffix below
+_ASIDE = ".aside"  # a folder whose place another one is about to take
 
 
 @contextmanager
@@ -32,10 +33,15 @@ def put(source: Path, target: Path) -> None:
     """Flushes ``source``, a file or a folder on the same disk, and gives it the name ``target`` at once."""
     for path in [source, *source.rglob("*")] if source.is_dir() else [source]:
         _flush(path)
-    if target.is_dir():  # a folder cannot be renamed over another
-        discard(target)
+    aside = target.with_name(f".{target.name}{_ASIDE}")
+    if (
+        target.is_dir()
+    ):  # a folder cannot be renamed over another; a kill between the two is mended by ``sweep``
+        discard(aside)
+        _rename(target, aside)
     _rename(source, target)
     _flush(target.parent)
+    discard(aside)
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -61,6 +67,12 @@ def discard(path: Path) -> None:
 
 def sweep(parent: Path) -> None:
     """Removes what a killed process left unfinished in ``parent``. Only for folders with a single writer."""
+    for aside in parent.glob(f".*{_ASIDE}"):
+        name = aside.with_name(aside.name[1 : -len(_ASIDE)])
+        if name.exists():
+            discard(aside)
+        else:
+            _rename(aside, name)
     for stage in parent.glob(_STAGE):
         shutil.rmtree(stage, ignore_errors=True)
 

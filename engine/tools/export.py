@@ -24,11 +24,11 @@ def export_lora(
     source, target = Path(source), Path(target)
     if target.suffix != ".safetensors":
         raise JobError(f"{target.name} does not end in .safetensors.", "Give the new file that ending.")
+    tensors, metadata = read_lora(source)
     if target.exists() and target.samefile(source):
         raise JobError(
             f"{target.name} is the file itself.", "Choose another name: the original is never overwritten."
         )
-    tensors, metadata = read_lora(source)
     ours = canonical(tensors, metadata, source.name)
     family = family_of([path.removeprefix("transformer.") for path in split(ours)])
     kinds = Counter(tensor.dtype for name, tensor in tensors.items() if is_lora(name))

@@ -24,9 +24,9 @@ from transformers import (
     T5EncoderModel,
 )
 
-from emoji import every_emoji
-from pictures import read_pictures
-from sources import Sources
+from .emoji import every_emoji
+from .pictures import read_pictures
+from .sources import Sources
 
 SEED = 42
 PIECES = 8192

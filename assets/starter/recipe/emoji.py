@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from sources import Sources
+from .sources import Sources
 
 LEFT_OUT_GROUPS = (None, 2, 9)
 """Regional letters, skin tones and hair, flags."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from emoji import Emoji, cut_out, every_emoji
-from sources import Sources
+from .emoji import Emoji, cut_out, every_emoji
+from .sources import Sources
 
 SIZE = 256
 CARS = """
@@ -32,6 +32,7 @@ def make_examples(sources: Sources, folder: Path) -> None:
         target = folder / name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
+        shutil.copyfile(folder / "LICENCE.txt", target / "LICENCE.txt")
         for key in (key.strip() for key in names.replace("\n", " ").split(";")):
             emoji = every[key]
             picture = printed(emoji) if name == "style" else on_white(emoji)

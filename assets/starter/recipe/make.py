@@ -1,8 +1,8 @@
 """The starter from nothing: python assets/starter/recipe/make.py all --work FOLDER. Each step can be run alone.
 
-fetch the packages · make the pictures · a blank pipeline · train its VAE · train the rest · measure · publish it as assets/starter · write
-assets/examples. A step that was
-interrupted is run again: trainings continue from their last state.
+fetch the packages · make the pictures · a blank pipeline · train its VAE · train the rest · measure; then, only when asked for,
+publish it as assets/starter · write assets/examples. A step that was interrupted is run again: trainings continue from their last
+state.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 
 RECIPE = Path(__file__).resolve().parent
 ROOT = RECIPE.parents[2]
-sys.path[:0] = [str(RECIPE), str(ROOT)]
+sys.path[:0] = [str(RECIPE.parent), str(ROOT)]
 
-from sources import Sources  # noqa: E402
+from recipe.sources import Sources  # noqa: E402
 
 
 def fetch(work: Path) -> None:
-    import sources
+    from recipe import sources
 
     print("\n".join(sources.fetch(Sources(work))))
 
 
 def pictures(work: Path) -> None:
-    from pictures import make_pictures
+    from recipe.pictures import make_pictures
 
     made = make_pictures(Sources(work), work / "pictures")
     print(f"{len(made)} pictures, {sum(not picture.colour and not picture.background for picture in made)} of them originals")
 
 
 def blank(work: Path) -> None:
-    from blank import make_blank
+    from recipe.blank import make_blank
 
     make_blank(Sources(work), work / "pictures", work / "blank")
 
@@ -46,7 +46,7 @@ def vae(work: Path) -> None:
 
 
 def train(work: Path) -> None:
-    from blank import with_vae
+    from recipe.blank import with_vae
 
     with_vae(work / "blank", work / "runs" / "starter_vae" / "starter_vae")
     run_job("train", work)
@@ -56,7 +56,7 @@ def measure(work: Path, model: Path | None = None) -> None:
     """Score a pipeline folder: the one given, else what the training made."""
     import json
 
-    from measure import measure_starter
+    from recipe.measure import measure_starter
 
     folder = model or work / "runs" / "starter" / "starter"
     figures = measure_starter(folder, Sources(work), work / "pictures", work / "measure" / folder.name)
@@ -64,7 +64,7 @@ def measure(work: Path, model: Path | None = None) -> None:
 
 
 def examples(work: Path) -> None:
-    from examples import make_examples
+    from recipe.examples import make_examples
 
     make_examples(Sources(work), ROOT / "assets" / "examples")
 

@@ -16,6 +16,7 @@ guidance    ``label`` at guidance 3 against guidance 1.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -25,14 +26,16 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
 from PIL import Image, ImageDraw
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from colours import HUES, background, recoloured
-from emoji import cut_out, training_emoji
-from features import EfficientNet, as_batch, colour_names, grey_object, object_mask, paper_colour
-from pictures import Picture, read_pictures
-from sources import Sources
-from unseen import Combination, unseen
+from .colours import HUES, background, recoloured
+from .emoji import cut_out, training_emoji
+from .features import EfficientNet, as_batch, colour_names, grey_object, object_mask, paper_colour
+from .pictures import Picture, read_pictures
+from .sources import Sources
+from .unseen import Combination, unseen
 
 SEED = 7
 CAPTIONS = 100
@@ -57,12 +60,13 @@ def measure_starter(model: Path, sources: Sources, pictures: Path, out: Path) ->
     unguided = draw(pipeline, wants, prompts, guidance=1.0)
     near = nearest(latents(pipeline.vae, drawn), latents(pipeline.vae, shown))
     far = nearest(latents(pipeline.vae, unguided), latents(pipeline.vae, shown))
-    near_net = (net(drawn) @ net(shown).T).argmax(1).tolist()
+    seen = remembered(out.parent / "features.safetensors", shown, net)
+    near_net = (net(drawn) @ seen["colour"].T).argmax(1).tolist()
     hit = [is_label(originals, shown, i, n) for i, n in zip(asked, near, strict=True)]
 
     combinations = unseen()
     combined = draw(pipeline, wants, [c.prompt for c in combinations])
-    grey = net([grey_object(picture) for picture in shown])
+    grey = seen["grey"]
     verdicts = [judge(c, p, net, grey, originals) for c, p in zip(combinations, combined, strict=True)]
     ideal = ideal_pictures(combinations, sources)
     ceiling = [judge(c, p, net, grey, originals) for c, p in zip(combinations, ideal, strict=True)]
@@ -103,6 +107,18 @@ def draw(pipeline: FluxPipeline, wants: dict[str, int], prompts: list[str], guid
             generator=[torch.Generator().manual_seed(SEED + start + i) for i in range(len(batch))],
         ).images
     return made
+
+
+def remembered(file: Path, shown: list[Image.Image], net: EfficientNet) -> dict[str, Tensor]:
+    """Features of the originals, with and without colour. They take minutes, so they are kept from one measurement to the next."""
+    digest = hashlib.sha256(b"".join(picture.tobytes() for picture in shown)).hexdigest()
+    if file.exists():
+        with safe_open(file, "pt") as kept:
+            if (kept.metadata() or {}).get("pictures") == digest:
+                return {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118 - not a dict
+    features = {"colour": net(shown), "grey": net([grey_object(picture) for picture in shown])}
+    save_file(features, file, {"pictures": digest})
+    return features
 
 
 @torch.no_grad()

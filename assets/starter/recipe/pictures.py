@@ -15,10 +15,10 @@ from random import Random
 
 from PIL import Image
 
-from colours import LABEL_COLOURS, OBJECT_COLOURS, background, recoloured
-from emoji import PADDING, PEOPLE, Emoji, cut_out, training_emoji
-from sources import Sources
-from unseen import is_kept_out
+from .colours import LABEL_COLOURS, OBJECT_COLOURS, background, recoloured
+from .emoji import PADDING, PEOPLE, Emoji, cut_out, training_emoji
+from .sources import Sources
+from .unseen import is_kept_out
 
 SEED = 42
 SIZE = 64

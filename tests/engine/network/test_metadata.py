@@ -39,7 +39,7 @@ def test_modelspec_and_the_useful_part_of_kohyas_texts_are_there(family):
         "modelspec.trigger_phrase": "mug42", "modelspec.resolution": "768x768",
         "ss_network_dim": "8", "ss_network_alpha": "4.0", "ss_network_module": "networks.lora_flux", "ss_base_model_version": "flux1",
         "ss_output_name": "Red mug", "ss_steps": "60", "ss_max_train_steps": "100", "ss_learning_rate": "0.0002", "ss_seed": "9",
-        "ss_sd_model_name": "FLUX.1-dev", "ss_total_batch_size": "6",
+        "ss_sd_model_name": "black-forest-labs/FLUX.1-dev", "ss_total_batch_size": "6",
     }  # fmt: skip
     assert wanted.items() <= texts.items()
     assert json.loads(texts["software"])["name"] == "Darkroom"

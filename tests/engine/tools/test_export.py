@@ -79,6 +79,11 @@ def test_a_target_with_another_ending_is_refused(files, tmp_path):
         export_lora(files["diffusers"], tmp_path / "out.ckpt", "comfyui")
 
 
+def test_a_source_that_is_gone_is_an_error_in_a_sentence(files, tmp_path):
+    with pytest.raises(JobError, match="There is no file"):
+        export_lora(tmp_path / "gone.safetensors", files["comfyui"], "comfyui")
+
+
 def test_what_cannot_be_named_is_not_written(tmp_path):
     from safetensors.torch import save_file
 

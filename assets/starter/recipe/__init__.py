@@ -1,0 +1,1 @@
+"""How the starter is made. Run make.py; the other modules are its steps."""
