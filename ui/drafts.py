@@ -104,7 +104,10 @@ def from_yaml(text: str) -> tuple[Draft, list[str]]:
     data, notes = unwrap(data)
     kind = data.pop("kind", "train")
     if kind != "train":
-        raise JobError(f"This is a job of kind {kind!r}; here is the place for train.", "Run it with: launch.sh run FILE.")
+        raise JobError(
+            f"This is a job of kind {kind!r}; here is the place for train.",
+            "Run it with: launch.sh run FILE.",
+        )
     return data, [f"{note.message} {note.hint}".strip() for note in notes]
 
 

@@ -18,7 +18,12 @@ def export(studio: Studio, source: Path, form: Form, name: str) -> Path:
 
     facts = source.stat()
     key = hashlib.sha256(f"{source}|{facts.st_mtime_ns}|{facts.st_size}|{form}".encode()).hexdigest()[:16]
-    target = studio.cache / "exports" / key / (f"{name}.safetensors" if form == "comfyui" else f"{name}_diffusers.safetensors")
+    target = (
+        studio.cache
+        / "exports"
+        / key
+        / (f"{name}.safetensors" if form == "comfyui" else f"{name}_diffusers.safetensors")
+    )
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         export_lora(source, target, form)

@@ -20,7 +20,14 @@ from engine.errors import JobError
 from engine.jobs import explain, read_yaml
 
 Draft = dict[str, Any]
-WORDS = {"lr": "learning rate", "ext": "ending", "neg": "negative prompt", "num": "number of", "dtype": "precision", "ema": "EMA"}
+WORDS = {
+    "lr": "learning rate",
+    "ext": "ending",
+    "neg": "negative prompt",
+    "num": "number of",
+    "dtype": "precision",
+    "ema": "EMA",
+}
 """Words of field names that are not words."""
 
 
@@ -60,7 +67,9 @@ class Form:
         chosen = {item.path: values[item.widget] for item in self.fields if item.path in self.choices}
         for path, now in chosen.items():
             if now != self._choice(path, draft):
-                _put(result, path.rpartition(".")[0], {})  # another kind: settings of the former one do not apply
+                _put(
+                    result, path.rpartition(".")[0], {}
+                )  # another kind: settings of the former one do not apply
         for item in self.fields:
             if item.variant and chosen[item.variant[0]] != item.variant[1]:
                 continue
@@ -83,10 +92,11 @@ class Form:
             updates |= {group: gr.update(visible=value == now) for value, group in options}
         return updates
 
-    def mark(self, problems: dict[str, str], draft: Draft) -> dict[Any, Any]:
-        """Updates that put each problem beside its field, and take away those that are mended. What is typed stays."""
-        wrong = self._wrong(problems, draft)
-        return {item.widget: gr.update(**_told(item, wrong.get(item.path))) for item in self.fields}
+    def mark(self, problems: dict[str, str], before: dict[str, str], draft: Draft) -> dict[Any, Any]:
+        """Updates that put each problem beside its field, and take away those of ``before`` that are mended. What is typed stays."""
+        now, then = self._wrong(problems, draft), self._wrong(before, draft)
+        changed = [item for item in self.fields if now.get(item.path) != then.get(item.path)]
+        return {item.widget: gr.update(**_told(item, now.get(item.path))) for item in changed}
 
     def _wrong(self, problems: dict[str, str], draft: Draft) -> dict[str, str]:
         owners = ((self.owner(path, draft), sentence) for path, sentence in problems.items())
@@ -109,17 +119,24 @@ class Form:
         """Updates that leave visible what has all the words."""
         wanted = text.lower().split()
         updates: dict[Any, Any] = {
-            item.widget: gr.update(visible=all(word in f"{item.path} {label(item.path)} {item.help}".lower() for word in wanted))
+            item.widget: gr.update(
+                visible=all(word in f"{item.path} {label(item.path)} {item.help}".lower() for word in wanted)
+            )
             for item in self.fields
         }
         return updates | {
-            section: gr.update(visible=all(word in words for word in wanted)) for words, section in self.sections
+            section: gr.update(visible=all(word in words for word in wanted))
+            for words, section in self.sections
         }
 
 
 def _told(item: Field, problem: str | None) -> dict[str, Any]:
     """The sentence under a widget: its help, or what is wrong with it."""
-    return {"info": plain(problem), "elem_classes": ["wrong"]} if problem else {"info": item.help, "elem_classes": []}
+    return (
+        {"info": plain(problem), "elem_classes": ["wrong"]}
+        if problem
+        else {"info": item.help, "elem_classes": []}
+    )
 
 
 def build(model: type[BaseModel], titles: dict[str, str], skip: frozenset[str] = frozenset()) -> Form:
@@ -147,12 +164,22 @@ def _find(model: type[BaseModel], parts: list[str]) -> FieldInfo:
 
 
 def _section(
-    form: Form, model: type[BaseModel], prefix: str, titles: dict[str, str], skip: frozenset[str], variant: tuple[str, str] | None
+    form: Form,
+    model: type[BaseModel],
+    prefix: str,
+    titles: dict[str, str],
+    skip: frozenset[str],
+    variant: tuple[str, str] | None,
 ) -> None:
-    plain_ones, parts = [], []
+    plain_ones: list[tuple[str, FieldInfo]] = []
+    parts: list[tuple[str, FieldInfo]] = []
     for name, info in model.model_fields.items():
         path = f"{prefix}{name}"
-        if path in skip or name == "version" or (get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1):
+        if (
+            path in skip
+            or name == "version"
+            or (get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1)
+        ):
             continue
         (parts if _part(info) else plain_ones).append((path, info))
     if plain_ones:
@@ -177,8 +204,12 @@ def _fill(form: Form, path: str, info: FieldInfo, titles: dict[str, str], skip: 
         names = [model.model_fields[tag].default for model in models]
         default = getattr(info.get_default(call_default_factory=True), tag)
         with gr.Row(elem_classes="fields"):
-            choice = gr.Dropdown(names, value=default, label=label(tag), info=info.description, interactive=True, min_width=220)
-        form.fields.append(Field(f"{path}.{tag}", None, "choice", default, False, info.description or "", choice))
+            choice = gr.Dropdown(
+                names, value=default, label=label(tag), info=info.description, interactive=True, min_width=220
+            )
+        form.fields.append(
+            Field(f"{path}.{tag}", None, "choice", default, False, info.description or "", choice)
+        )
         groups = []
         for name, model in zip(names, models, strict=True):
             with gr.Column(visible=name == default) as group:
@@ -186,11 +217,16 @@ def _fill(form: Form, path: str, info: FieldInfo, titles: dict[str, str], skip: 
             groups.append((name, group))
         form.choices[f"{path}.{tag}"] = groups
         choice.change(
-            lambda now: [gr.update(visible=name == now) for name, _ in groups], choice, [group for _, group in groups], show_progress="hidden"
+            lambda now: [gr.update(visible=name == now) for name, _ in groups],
+            choice,
+            [group for _, group in groups],
+            show_progress="hidden",
         )
 
 
-def _field(path: str, info: FieldInfo, variant: tuple[str, str] | None, changes: dict[str, Any] | None = None) -> Field:
+def _field(
+    path: str, info: FieldInfo, variant: tuple[str, str] | None, changes: dict[str, Any] | None = None
+) -> Field:
     """The widget for one plain field, with its default in it."""
     default = None if info.is_required() else info.get_default(call_default_factory=True)
     if isinstance(default, BaseModel):
@@ -201,7 +237,13 @@ def _field(path: str, info: FieldInfo, variant: tuple[str, str] | None, changes:
     sentence = changes.get("info", (info.description or "").removeprefix(f"{name}: "))
     sentence = sentence[:1].upper() + sentence[1:]
     item = Field(path, variant, shape, default, type(None) in kinds, sentence, None)
-    common = {"label": name, "info": sentence, "interactive": True, "min_width": 220, "value": _text(item, default)} | changes
+    common = {
+        "label": name,
+        "info": sentence,
+        "interactive": True,
+        "min_width": 220,
+        "value": _text(item, default),
+    } | changes
     if shape == "bool":
         item.widget = gr.Checkbox(**common)
     elif shape == "choice":
@@ -286,7 +328,9 @@ def plain(sentence: str) -> str:
     words = rest if colon and " " not in path else sentence
     words = words[:1].upper() + words[1:]
     for sign in "\\`*_{}[]<>()#!|$&~":
-        words = words.replace(sign, f"\\{sign}" if sign not in "<>&" else {"<": "‹", ">": "›", "&": "＆"}[sign])
+        words = words.replace(
+            sign, f"\\{sign}" if sign not in "<>&" else {"<": "‹", ">": "›", "&": "＆"}[sign]
+        )
     return words
 
 

@@ -79,7 +79,11 @@ class Library:
         if not path:
             return None
         place = resolve(str(path))
-        return place.name if place.parent == self.root and place.is_dir() and not place.name.startswith(".") else None
+        return (
+            place.name
+            if place.parent == self.root and place.is_dir() and not place.name.startswith(".")
+            else None
+        )
 
     def create(self, wish: str) -> str:
         """A new, empty data set, named after the wish; its name."""
@@ -98,10 +102,15 @@ class Library:
     def copy(self, source: Path, wish: str) -> str:
         """A data set made of the pictures and captions of a folder, such as the example; made once."""
         if not source.is_dir():
-            raise JobError("The example pictures are missing.", "Install Darkroom again, or drop pictures of your own.")
+            raise JobError(
+                "The example pictures are missing.", "Install Darkroom again, or drop pictures of your own."
+            )
         name = slug(wish)
         if not (self.root / name).is_dir():
-            self._bring(name, [_Arrival("", path.name, path) for path in sorted(source.iterdir()) if _wanted(path.name)])
+            self._bring(
+                name,
+                [_Arrival("", path.name, path) for path in sorted(source.iterdir()) if _wanted(path.name)],
+            )
         return name
 
     def pictures(self, name: str) -> list[Path]:
@@ -123,7 +132,9 @@ class Library:
     def findings(self, name: str, resolution: int | None = None) -> list[Finding]:
         """What a person should know about a data set; looked at again only when a file has changed."""
         folder = self.folder(name)
-        files = sorted((str(path), (facts := path.stat()).st_mtime_ns, facts.st_size) for path in folder.rglob("*"))
+        files = sorted(
+            (str(path), (facts := path.stat()).st_mtime_ns, facts.st_size) for path in folder.rglob("*")
+        )
         state = hash((tuple(files), resolution))
         if self._findings.get(folder, (None, []))[0] != state:
             self._findings[folder] = state, findings(folder, CAPTION, resolution)
@@ -168,7 +179,11 @@ class Library:
         gone: list[Path] = []
         for picture in files:
             caption = picture.with_suffix(CAPTION)
-            shared = any(other.stem == picture.stem and other != picture for other in picture.parent.iterdir() if _is_picture(other.name))
+            shared = any(
+                other.stem == picture.stem and other != picture
+                for other in picture.parent.iterdir()
+                if _is_picture(other.name)
+            )
             gone += [picture, *([caption] if caption.is_file() and not shared else [])]
         return self._discard(gone)
 
@@ -299,7 +314,9 @@ def _unzip(archive: Path, room: Path, added: Added) -> list[_Arrival]:
         added.refused.append((archive.name, error.message))
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
         secret = "password" in str(error) or "encrypted" in str(error)
-        added.refused.append((archive.name, "has a password" if secret else "cannot be opened; the zip is broken"))
+        added.refused.append(
+            (archive.name, "has a password" if secret else "cannot be opened; the zip is broken")
+        )
     return found
 
 

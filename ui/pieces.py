@@ -82,7 +82,9 @@ def preflight(big: str, lead: str, checks: list[Note]) -> str:
     )
 
 
-def progress(state: str, share: float, left: str, health: tuple[str, str], terms: list[tuple[str, str]]) -> str:
+def progress(
+    state: str, share: float, left: str, health: tuple[str, str], terms: list[tuple[str, str]]
+) -> str:
     tone, words = health
     return (
         f'<div class="progress {state}"><div class="figures"><span class="big">{int(100 * share)} %</span>'
@@ -111,7 +113,9 @@ def frames(
     for column, (step, label) in enumerate(columns):
         state = "ready" if column < ready else "next" if live and column == ready else "empty"
         mark = "chosen" if step == chosen else ""
-        pick = button("In use" if mark else "Use this one", "use", "pick", step=step) if step in pickable else ""
+        pick = (
+            button("In use" if mark else "Use this one", "use", "pick", step=step) if step in pickable else ""
+        )
         head += f'<th scope="col" class="{state} {mark}"><span>{escape(label)}</span>{pick}</th>'
     for row, prompt in enumerate(prompts):
         cells = ""
@@ -157,15 +161,19 @@ def runs(rows: list[tuple[str, str, str, Path | None, list[tuple[str, str]]]]) -
     for name, state, tone, face, acts in rows:
         image = f'<img src="{escape(url(face))}" alt="">' if face else '<i class="face"></i>'
         ways = "".join(button(label, act, run=name) for label, act in acts)
-        items += (
-            f'<li>{image}<div><b>{escape(name)}</b><span class="{tone}">{escape(state)}</span><nav>{ways}</nav></div></li>'
-        )
-    return f'<ul class="runs">{items}</ul>' if rows else nothing("No runs yet", "What you train is listed here.")
+        items += f'<li>{image}<div><b>{escape(name)}</b><span class="{tone}">{escape(state)}</span><nav>{ways}</nav></div></li>'
+    return (
+        f'<ul class="runs">{items}</ul>' if rows else nothing("No runs yet", "What you train is listed here.")
+    )
 
 
 def status(words: str, state: str) -> str:
     """The pill in the header; it leads to the run."""
-    return button(words, "train", f"status {state}") if words else '<span class="status idle">Nothing is running</span>'
+    return (
+        button(words, "train", f"status {state}")
+        if words
+        else '<span class="status idle">Nothing is running</span>'
+    )
 
 
 BRAND = '<div class="brand"><i aria-hidden="true"></i>Darkroom</div>'

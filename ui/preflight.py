@@ -29,13 +29,22 @@ def describe(studio: Studio, draft: Draft, job: TrainJob | None, problems: list[
     if base is not None:
         checks += about_base(base)
     need, free = disk_needed(draft, base), shutil.disk_usage(studio.runner.root).free / 2**30
-    checks.append(("ok" if free > need + 1 else "look", f"About {_size(need)} of disk needed, {_size(free)} free", "", ""))
+    checks.append(
+        (
+            "ok" if free > need + 1 else "look",
+            f"About {_size(need)} of disk needed, {_size(free)} free",
+            "",
+            "",
+        )
+    )
     if busy := studio.active():
         doing = "running" if busy.status == "running" else "waiting"
         checks.append(("todo", f"{busy.name} is {doing}; this one starts after it", "", ""))
     checks.append(("ok", "Close this tab whenever you like: the run goes on", "", ""))
     if seconds is None:
-        return pieces.preflight("Not measured yet", f"The first steps {device_words()} tell how long it takes.", checks)
+        return pieces.preflight(
+            "Not measured yet", f"The first steps {device_words()} tell how long it takes.", checks
+        )
     return pieces.preflight(f"≈ {duration(seconds)}", f"{device_words()}, as {like_run} went", checks)
 
 
@@ -58,7 +67,14 @@ def like(one: Job | None, other: Job | None) -> bool:
     def key(job: TrainJob) -> tuple[object, ...]:
         sizes = job.datasets[0].resolution or defaults_of(job.model.name_or_path, job.model.arch).resolution
         train = job.train
-        return job.model.name_or_path, job.network.type, str(sizes), train.batch_size, train.gradient_accumulation, train.gradient_checkpointing
+        return (
+            job.model.name_or_path,
+            job.network.type,
+            str(sizes),
+            train.batch_size,
+            train.gradient_accumulation,
+            train.gradient_checkpointing,
+        )
 
     return key(one) == key(other)
 
@@ -70,7 +86,11 @@ def about_pictures(studio: Studio, draft: Draft) -> list[Note]:
     if name is None:
         return [] if path else [("look", "There are no pictures yet", "Add pictures", "datasets")]
     pictures = studio.library.pictures(name)
-    notes: list[Note] = [("look", found.message.removesuffix("."), "Open", "datasets") for found in studio.library.findings(name, _side(draft)) if found.level == "look"]
+    notes: list[Note] = [
+        ("look", found.message.removesuffix("."), "Open", "datasets")
+        for found in studio.library.findings(name, _side(draft))
+        if found.level == "look"
+    ]
     captions = [studio.library.caption(picture) for picture in pictures]
     if not notes:
         notes.append(("ok", f"{len(pictures)} pictures, each with a caption", "", ""))
@@ -100,19 +120,30 @@ def refuse_what_cannot_work(studio: Studio, draft: Draft) -> None:
         raise JobError(f"{name} has no pictures.", "Add some first.")
     captioned = form.get(draft, "datasets.0.default_caption", None) is not None
     for found in studio.library.findings(name):
-        if found.level == "look" and (found.kind == "unreadable" or (found.kind == "caption" and not captioned)):
+        if found.level == "look" and (
+            found.kind == "unreadable" or (found.kind == "caption" and not captioned)
+        ):
             raise JobError(found.message, "Open the data set and mend it there.")
 
 
 def about_base(base: BaseInfo) -> list[Note]:
     notes: list[Note] = []
     if base.id == "starter":
-        notes.append(("todo", "The Starter is a practice model for small icons; photos want FLUX or SDXL", "", ""))
+        notes.append(
+            ("todo", "The Starter is a practice model for small icons; photos want FLUX or SDXL", "", "")
+        )
     if on_this_computer(base):
         words = "is part of Darkroom" if base.name_or_path.startswith("assets/") else "is on this computer"
         notes.append(("ok", f"The base model {words}", "", ""))
     elif base.gated and not get_token():
-        notes.append(("look", f"{base.title}: accept its licence on its page, then set a token", "Set the token", "settings"))
+        notes.append(
+            (
+                "look",
+                f"{base.title}: accept its licence on its page, then set a token",
+                "Set the token",
+                "settings",
+            )
+        )
     else:
         notes.append(("todo", f"{base.title} is fetched first: {base.size_gb:.0f} GB", "", ""))
     wanted = _memory_of(base)
@@ -120,7 +151,14 @@ def about_base(base: BaseInfo) -> list[Note]:
     if wanted and found is None:
         notes.append(("look", f"It wants a graphics card with {wanted} GB; none was found here", "", ""))
     elif wanted and found and found.gigabytes < wanted - 1:
-        notes.append(("look", f"It wants a card with {wanted} GB; your {found.name} has {found.gigabytes:.0f} GB", "", ""))
+        notes.append(
+            (
+                "look",
+                f"It wants a card with {wanted} GB; your {found.name} has {found.gigabytes:.0f} GB",
+                "",
+                "",
+            )
+        )
     return notes
 
 
@@ -134,7 +172,11 @@ def on_this_computer(base: BaseInfo) -> bool:
     """Whether the base model needs no download, as far as can be seen without opening it."""
     if locate(base.name_or_path):
         return True
-    index = try_to_load_from_cache(base.name_or_path, "model_index.json") if base.name_or_path.count("/") == 1 else None
+    index = (
+        try_to_load_from_cache(base.name_or_path, "model_index.json")
+        if base.name_or_path.count("/") == 1
+        else None
+    )
     return isinstance(index, str) and any((Path(index).parent / "transformer").glob("*.safetensors"))
 
 

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -43,7 +42,7 @@ def open_app(options: Options, say: Callable[[str], object] = print) -> int:
             f"Darkroom would be open to everyone who reaches {options.host}.",
             "Set DARKROOM_PASSWORD, or give --password-file with a file that holds a password.",
         )
-    lock = FileLock(_room() / "lock", mode=0o600)
+    lock: FileLock = FileLock(_room() / "lock", mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -70,9 +69,12 @@ def listen(host: str, port: int | None) -> socket.socket:
             server.close()
             if port is not None:
                 raise JobError(
-                    f"Port {port} cannot be used: {error.strerror or error}.", "Give another --port, or leave it out: a free one is found."
+                    f"Port {port} cannot be used: {error.strerror or error}.",
+                    "Give another --port, or leave it out: a free one is found.",
                 ) from None
-    raise JobError(f"No port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free.", "Give a free one with --port.")
+    raise JobError(
+        f"No port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free.", "Give a free one with --port."
+    )
 
 
 def _serve(options: Options, listening: socket.socket, port: int, say: Callable[[str], object]) -> int:
@@ -136,7 +138,9 @@ def _application(token: str, port: int, options: Options) -> tuple[Any, Any]:
         ssr_mode=False,
         pwa=False,
         show_error=True,
-        favicon_path=str(icon) if (icon := Path(__file__).parent.parent / "assets" / "icon.png").is_file() else None,
+        favicon_path=str(icon)
+        if (icon := Path(__file__).parent.parent / "assets" / "icon.png").is_file()
+        else None,
     )
     return Guard(app, token, port, options.password if options.host not in LOCAL else None), runner
 
@@ -164,12 +168,17 @@ def _token() -> str:
 def _write_secret(file: Path, text: str) -> None:
     """For its owner only, from its first byte on."""
     file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:
+    with os.fdopen(
+        os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as handle:
         handle.write(text)
 
 
 def _remember(token: str, port: int, address: str) -> None:
-    _write_secret(_room() / "session.json", json.dumps({"address": address, "token": token, "port": port, "process": os.getpid()}))
+    _write_secret(
+        _room() / "session.json",
+        json.dumps({"address": address, "token": token, "port": port, "process": os.getpid()}),
+    )
 
 
 def _open_running(options: Options, say: Callable[[str], object], patience: float = 30.0) -> int:
@@ -187,7 +196,9 @@ def _open_running(options: Options, say: Callable[[str], object], patience: floa
         except (OSError, ValueError, KeyError):
             pass
         time.sleep(0.5)
-    raise JobError("Darkroom is already running, but it does not answer.", "End the other one, then start it again.")
+    raise JobError(
+        "Darkroom is already running, but it does not answer.", "End the other one, then start it again."
+    )
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -203,12 +214,3 @@ def _answers(address: str) -> bool:
     except OSError:
         return False
     return False
-
-
-def prepare(environment: Any = None) -> None:
-    """Before anything heavy is imported: nothing is told to anyone, and threads that wait leave the processor alone."""
-    environment = os.environ if environment is None else environment
-    environment["GRADIO_ANALYTICS_ENABLED"] = "False"
-    environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from engine.errors import JobError
-from engine.queue import RunRecord, Runner
+from engine.queue import Runner, RunRecord
 from engine.settings import load_settings
 
 from . import pieces, watch
@@ -25,7 +25,13 @@ from .wiring import Updates, on
 
 UNDECIDED = "?"
 """A tab of the browser that has just been opened has not been told yet which run it shows."""
-STATES = {"queued": "waiting in line", "completed": "ready", "stopped": "stopped", "failed": "ended with an error", "interrupted": "interrupted"}
+STATES = {
+    "queued": "waiting in line",
+    "completed": "ready",
+    "stopped": "stopped",
+    "failed": "ended with an error",
+    "interrupted": "interrupted",
+}
 REMEMBER_PAGE = "() => {{ sessionStorage.setItem('darkroom-page', '{page}'); }}"
 LAST_PAGE = "() => sessionStorage.getItem('darkroom-page') || ''"
 
@@ -34,7 +40,12 @@ def served() -> list[Path]:
     """Folders whose files the browser may ask for: runs, thumbnails, exports, and the stand-in for a broken picture."""
     now = load_settings()
     cache = now.folder("cache").resolve()
-    return [now.folder("output").resolve(), cache / "thumbnails", cache / "exports", Path(__file__).parent.resolve() / "broken.png"]
+    return [
+        now.folder("output").resolve(),
+        cache / "thumbnails",
+        cache / "exports",
+        Path(__file__).parent.resolve() / "broken.png",
+    ]
 
 
 def build(runner: Runner) -> gr.Blocks:
@@ -83,7 +94,10 @@ class Window:
             with gr.Tab("LoRA tools", id="tools") as self.tools_tab, gr.Column(elem_classes="page"):
                 self.tools = tools.build(self.studio)
             # reached from the corner; CSS hides its tab button
-            with gr.Tab("Settings", id="settings", elem_id="settings") as self.settings_tab, gr.Column(elem_classes="page"):
+            with (
+                gr.Tab("Settings", id="settings", elem_id="settings") as self.settings_tab,
+                gr.Column(elem_classes="page"),
+            ):
                 self.settings = settings.build()
 
     # -- what is shown -----------------------------------------------------------------------------------------------------
@@ -117,7 +131,10 @@ class Window:
             shown_now, now["run"] = self.run.watch(record, seen.get("run"))
             updates |= shown_now
         if seen.get("is_run") != (record is not None):
-            updates |= {self.form.view: gr.update(visible=record is None), self.run.view: gr.update(visible=record is not None)}
+            updates |= {
+                self.form.view: gr.update(visible=record is None),
+                self.run.view: gr.update(visible=record is not None),
+            }
         now["is_run"] = record is not None
         return updates | {self.seen: now}
 
@@ -139,7 +156,11 @@ class Window:
         for record in self.studio.trainings()[:60]:
             with self.studio.history(record) as history:
                 step, percent = history.step, self._percent(history)
-            words, tone = (f"developing · {percent}", "live") if record.status == "running" else (self._state(record, step), "")
+            words, tone = (
+                (f"developing · {percent}", "live")
+                if record.status == "running"
+                else (self._state(record, step), "")
+            )
             ways = [("Open", "open")]
             if record.status in {"stopped", "interrupted", "failed"}:
                 ways.append(("Continue", "continue"))
@@ -168,20 +189,47 @@ class Window:
 
         on(self.tick.tick, self.follow, [self.shown, self.seen], live)
         page = gr.Textbox(visible=False)
-        everything = [*travel, *self.data.outputs, *self.form.outputs, *self.sample.outputs, *self.settings.outputs]
+        everything = [
+            *travel,
+            *self.data.outputs,
+            *self.form.outputs,
+            *self.sample.outputs,
+            *self.settings.outputs,
+        ]
         on(demo.load, self._load, page, everything, js=LAST_PAGE)
-        for name, tab in (("datasets", self.data_tab), ("train", self.train_tab), ("sample", self.sample_tab), ("tools", self.tools_tab), ("settings", self.settings_tab)):
+        for name, tab in (
+            ("datasets", self.data_tab),
+            ("train", self.train_tab),
+            ("sample", self.sample_tab),
+            ("tools", self.tools_tab),
+            ("settings", self.settings_tab),
+        ):
             tab.select(None, js=REMEMBER_PAGE.format(page=name))
 
         self.theme.click(None, js=TOGGLE_THEME)
         on(self.open_runs.click, lambda: gr.Sidebar(open=True), outputs=self.drawer)
         on(self.open_settings.click, lambda: gr.Tabs(selected="settings"), outputs=self.pages)
-        on(self.status.click, lambda: self._open_run(record.name if (record := self.studio.active()) else None), None, travel)
+        on(
+            self.status.click,
+            lambda: self._open_run(record.name if (record := self.studio.active()) else None),
+            None,
+            travel,
+        )
         on(self.runs.click, self._from_drawer, [self.shown], travel)
 
-        on(self.data.to_train.click, lambda: self._to_train(self.studio.memory.get("dataset")), None, [*travel, *self.form.outputs])
+        on(
+            self.data.to_train.click,
+            lambda: self._to_train(self.studio.memory.get("dataset")),
+            None,
+            [*travel, *self.form.outputs],
+        )
         on(self.data.example.click, self._example, None, [*travel, *self.data.outputs, *self.form.outputs])
-        on(self.form.flight.click, self._mend, self.form.inputs, [*travel, *self.data.outputs, *self.form.outputs])
+        on(
+            self.form.flight.click,
+            self._mend,
+            self.form.inputs,
+            [*travel, *self.data.outputs, *self.form.outputs],
+        )
         on(self.form.go.click, self._start, self.form.inputs, [*travel, *self.form.outputs])
         on(self.run.again.click, lambda: self._to_train(None), None, [*travel, *self.form.outputs])
         on(self.run.proceed.click, self._continue, self.shown, travel)
@@ -198,7 +246,13 @@ class Window:
     def _load(self, page: str) -> Updates:
         """Everything as it is now: a reload, a second tab, a restart of the app."""
         shown = self._decide()
-        updates = self.follow(shown, None) | self.data.open() | self.form.open() | self.sample.open(None) | self.settings.open()
+        updates = (
+            self.follow(shown, None)
+            | self.data.open()
+            | self.form.open()
+            | self.sample.open(None)
+            | self.settings.open()
+        )
         busy = self.studio.active() is not None
         return updates | {self.pages: gr.Tabs(selected=page or ("train" if busy else "datasets"))}
 
@@ -234,10 +288,15 @@ class Window:
         return self._open_run(name)
 
     def _pick(self, name: str) -> Updates:
-        return self.sample.open(name) | {self.pages: gr.Tabs(selected="sample"), self.sample.looks: gr.Tabs(selected="sheet")}
+        return self.sample.open(name) | {
+            self.pages: gr.Tabs(selected="sample"),
+            self.sample.looks: gr.Tabs(selected="sheet"),
+        }
 
     def _enlarge(self, name: str, event: gr.EventData) -> Updates:
-        return self.sample.look_at(name, int(event.row), int(event.step)) | {self.pages: gr.Tabs(selected="sample")}
+        return self.sample.look_at(name, int(event.row), int(event.step)) | {
+            self.pages: gr.Tabs(selected="sample")
+        }
 
     def _away(self, event: gr.EventData) -> Updates:
         return {self.pages: gr.Tabs(selected="train")} if event.act == "train" else {}
@@ -255,7 +314,9 @@ class Window:
                     self.runner.ask(name, "stop")
                 case "remove":
                     self.runner.remove(name)
-                    gr.Info(f"Its folder stays where it is: {escape(name)}.", title="Off the list", duration=5)
+                    gr.Info(
+                        f"Its folder stays where it is: {escape(name)}.", title="Off the list", duration=5
+                    )
                     shown = None if shown == name else shown
         except JobError as error:
             gr.Warning(escape(str(error)), title="That did not work")
@@ -267,6 +328,6 @@ def _day(moment: float) -> str:
     then, now = time.localtime(moment), time.localtime()
     if then[:3] == now[:3]:
         return f"today, {then.tm_hour}:{then.tm_min:02d}"
-    return time.strftime("%A", then) if time.time() - moment < 6 * 24 * 3600 else time.strftime("%d %B %Y", then)
-
-
+    return (
+        time.strftime("%A", then) if time.time() - moment < 6 * 24 * 3600 else time.strftime("%d %B %Y", then)
+    )

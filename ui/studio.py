@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.errors import JobError
 from engine.jobs import Job, TrainJob
-from engine.queue import RunRecord, Runner, follow
+from engine.queue import Runner, RunRecord, follow
 from engine.runs.atomic import replace_text
 from engine.runs.folder import Checkpoint, RunFolder
 from engine.settings import load_settings
@@ -75,7 +75,9 @@ class Studio:
     def active(self) -> RunRecord | None:
         """The training that runs, else the one that is next."""
         waiting = [record for record in self.trainings() if record.status in {"running", "queued"}]
-        return next((record for record in waiting if record.status == "running"), waiting[-1] if waiting else None)
+        return next(
+            (record for record in waiting if record.status == "running"), waiting[-1] if waiting else None
+        )
 
     def checkpoints(self, record: RunRecord) -> list[Checkpoint]:
         """Single-file checkpoints, oldest first; the final one takes the place of the one of its step."""
@@ -95,7 +97,10 @@ class Studio:
     def choose(self, record: RunRecord, step: int) -> Checkpoint:
         checkpoint = next((one for one in self.checkpoints(record) if one.step == step), None)
         if checkpoint is None:
-            raise JobError(f"Step {step:,} has no checkpoint any more.", "Pick another one; Keep more of them in Pro, Saving.")
+            raise JobError(
+                f"Step {step:,} has no checkpoint any more.",
+                "Pick another one; Keep more of them in Pro, Saving.",
+            )
         replace_text(record.folder / CHOSEN, json.dumps({"step": step, "file": checkpoint.path.name}))
         return checkpoint
 

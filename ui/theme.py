@@ -1,4 +1,5 @@
 """Colours, type and spacing of Darkroom as a Gradio theme. Everything else reads the CSS variables made here."""
+
 from __future__ import annotations
 
 from pathlib import Path

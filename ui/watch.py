@@ -72,7 +72,12 @@ class History:
             self.times = []
         self.losses[event.step] = event.loss
         self.times.append((event.step, event.time))
-        self.step, self.total, self.seconds, self.memory = event.step, event.total, event.seconds, event.memory
+        self.step, self.total, self.seconds, self.memory = (
+            event.step,
+            event.total,
+            event.seconds,
+            event.memory,
+        )
         self.progress = None
         if event.step == 1 or event.step % 10 == 0:
             self.lines = [*self.lines, describe(event)][-LINES:]
@@ -162,7 +167,10 @@ def strip(job: Job, history: History, folder: Path, limit: int = 40) -> Strip:
     told = {index: event.prompt for (column, _, index), event in history.frames.items() if not column}
     texts = [told.get(index) or (texts[index] if index < len(texts) else "") for index in range(count)]
     pictures = [
-        [folder / event.path if (event := history.frames.get(("", step, index))) else None for step in columns]
+        [
+            folder / event.path if (event := history.frames.get(("", step, index))) else None
+            for step in columns
+        ]
         for index in range(count)
     ]
     ready = 1 + max((position for position, step in enumerate(columns) if step in come), default=-1)
@@ -198,7 +206,13 @@ def headline(history: History, job: Job, status: str, ahead: str = "") -> Headli
         case "running":
             return Headline(status, share, _left(history, place), _health(history, total), facts)
         case "completed":
-            return Headline(status, share, f"finished at step {step:,}", ("ok", "Ready. Pick the best on the contact sheet."), facts)
+            return Headline(
+                status,
+                share,
+                f"finished at step {step:,}",
+                ("ok", "Ready. Pick the best on the contact sheet."),
+                facts,
+            )
         case "stopped":
             words = "Nothing is lost. Continue whenever you like."
             return Headline(status, share, f"stopped at {place} · everything is saved", ("ok", words), facts)
@@ -234,7 +248,11 @@ def _health(history: History, total: int) -> tuple[str, str]:
 
 
 def _failure(history: History) -> str:
-    return f"{history.end.message} {history.end.hint}".strip() if isinstance(history.end, Failed) else "It ended with an error; the log says more."
+    return (
+        f"{history.end.message} {history.end.hint}".strip()
+        if isinstance(history.end, Failed)
+        else "It ended with an error; the log says more."
+    )
 
 
 def _facts(history: History, job: Job, status: str) -> list[tuple[str, str]]:

@@ -13,7 +13,9 @@ Updates = dict[Any, Any]
 """Widget → its new value or properties; widgets that are not in it stay as they are."""
 
 
-def on(trigger: Any, handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **more: Any) -> Any:
+def on(
+    trigger: Any, handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **more: Any
+) -> Any:
     """Binds the handler to an event (``button.click``) or a list of events. Its updates may be empty."""
     options = {"show_progress": "hidden", "concurrency_limit": None} | more
     fn = handler if inspect.isasyncgenfunction(handler) else _nothing_is_nothing(handler)

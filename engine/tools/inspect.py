@@ -14,7 +14,7 @@ from ..errors import JobError
 if TYPE_CHECKING:
     from ..network.layers import Layer
 
-_BLOCK = re.compile(r"(.*?blocks?[._]\d+)[._]")
+_BLOCK = re.compile(r"(.*?(?:blocks?|layers)[._]\d+)[._]")
 
 
 class LoraReport(BaseModel):

@@ -15,7 +15,6 @@ from ..studio import Studio
 from ..wiring import Updates
 
 
-
 @dataclass
 class Compare:
     prompt: gr.Dropdown
@@ -37,26 +36,42 @@ def build(studio: Studio) -> Compare:
             slider = gr.ImageSlider(
                 None, show_label=False, height=620, max_height=620, buttons=["fullscreen"], elem_id="compare", interactive=False, visible=False,
             )  # fmt: skip
-            empty = Piece(pieces.nothing("Nothing to compare yet", "The first samples of a run appear here beside the base model's."))
+            empty = Piece(
+                pieces.nothing(
+                    "Nothing to compare yet",
+                    "The first samples of a run appear here beside the base model's.",
+                )
+            )
     outputs = [title, prompt, checkpoint, use, slider, empty]
 
     def show(name: str | None, row: int | None = None, step: int | None = None) -> Updates:
         record = studio.runner.get(name) if name else None
         now = sheet(studio, record) if record else None
         if record is None or now is None or not any(now.steps_of(index) for index in range(len(now.prompts))):
-            return {slider: gr.update(visible=False), empty: gr.update(visible=True), use: gr.update(interactive=False), title: ""}
+            return {
+                slider: gr.update(visible=False),
+                empty: gr.update(visible=True),
+                use: gr.update(interactive=False),
+                title: "",
+            }
         rows = [index for index in range(len(now.prompts)) if now.steps_of(index)]
         row = row if row in rows else rows[0]
         steps = now.steps_of(row)
-        step = step if step in steps else studio.chosen(record) if studio.chosen(record) in steps else steps[-1]
+        step = next((one for one in (step, studio.chosen(record)) if one in steps), steps[-1]) or steps[-1]
         base, picture = now.cells.get((row, 0)), now.cells[row, step]
         chosen = studio.chosen(record) == step
-        missing = pieces.nothing("No picture of the base model", "This run skipped the samples before its first step.")
+        missing = pieces.nothing(
+            "No picture of the base model", "This run skipped the samples before its first step."
+        )
         return {
             title: pieces.heading(record.name, "Without the LoRA on the left, with it on the right."),
-            prompt: gr.update(choices=[(now.prompts[index] or f"prompt {index + 1}", index) for index in rows], value=row),
+            prompt: gr.update(
+                choices=[(now.prompts[index] or f"prompt {index + 1}", index) for index in rows], value=row
+            ),
             checkpoint: gr.update(choices=[(f"step {one:,}", one) for one in steps], value=step),
-            use: gr.update(value="In use" if chosen else "Use this one", interactive=not chosen and step in now.pickable),
+            use: gr.update(
+                value="In use" if chosen else "Use this one", interactive=not chosen and step in now.pickable
+            ),
             slider: gr.update(value=(str(base), str(picture)) if base else None, visible=base is not None),
             empty: gr.update(value=missing, visible=base is None),
         }

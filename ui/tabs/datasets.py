@@ -24,7 +24,13 @@ from ..wiring import Updates, on
 EXAMPLE, EXAMPLE_NAME = ROOT / "assets" / "examples" / "car", "example-car"
 SHOWN = 240
 """Thumbnails on the page at most; Next goes through all of them."""
-BADGES = {"unreadable": "broken", "caption": "no caption", "small": "small", "duplicate": "twice", "encoding": "look at the accents"}
+BADGES = {
+    "unreadable": "broken",
+    "caption": "no caption",
+    "small": "small",
+    "duplicate": "twice",
+    "encoding": "look at the accents",
+}
 UPLOADS = ["image", ".txt", ".zip"]
 
 
@@ -44,19 +50,35 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
 
     with gr.Column(elem_classes="page narrow") as empty_view:
         Piece(pieces.WELCOME)
-        drop = gr.File(file_count="multiple", file_types=UPLOADS, show_label=False, height=260, elem_id="drop")
+        drop = gr.File(
+            file_count="multiple", file_types=UPLOADS, show_label=False, height=260, elem_id="drop"
+        )
         with gr.Row(elem_classes="centre"):
-            example = gr.Button("Try it with the example", variant="primary", scale=0, min_width=220, elem_id="example")
+            example = gr.Button(
+                "Try it with the example", variant="primary", scale=0, min_width=220, elem_id="example"
+            )
             back = gr.Button("Back", scale=0, min_width=110, visible=False)
         refused = Piece("", visible=False, elem_classes="card")
         Piece(pieces.WELCOME_STEPS)
     with gr.Column(visible=False, elem_classes="page") as data_view:
         with gr.Row(elem_classes="title-row"):
             title = Piece("", elem_id="data-title")
-            picker = Choice([], show_label=False, container=False, scale=0, min_width=180, visible=False, elem_id="data-picker")
-            more = gr.UploadButton("Add pictures", file_count="multiple", file_types=UPLOADS, size="md", scale=0, min_width=130)
+            picker = Choice(
+                [],
+                show_label=False,
+                container=False,
+                scale=0,
+                min_width=180,
+                visible=False,
+                elem_id="data-picker",
+            )
+            more = gr.UploadButton(
+                "Add pictures", file_count="multiple", file_types=UPLOADS, size="md", scale=0, min_width=130
+            )
             new_set = gr.Button("New data set", size="md", scale=0, min_width=130)
-            to_train = gr.Button("Train on these", variant="primary", size="md", scale=0, min_width=140, elem_id="to-train")
+            to_train = gr.Button(
+                "Train on these", variant="primary", size="md", scale=0, min_width=140, elem_id="to-train"
+            )
         problems = Piece("", elem_classes="card", elem_id="problems")
         with gr.Row(elem_classes="split"):
             thumbs = gr.Gallery(
@@ -73,7 +95,10 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
                     previous = gr.Button("Previous", size="md", min_width=80)
                     following = gr.Button("Next", size="md", min_width=80)
                     delete = gr.Button("Delete", size="md", min_width=80)
-        with gr.Accordion("This data set", open=False, elem_id="this-set"), gr.Row(elem_classes="title-row bottom"):
+        with (
+            gr.Accordion("This data set", open=False, elem_id="this-set"),
+            gr.Row(elem_classes="title-row bottom"),
+        ):
             new_name = Words(label="Name", min_width=220, max_length=80)
             rename = gr.Button("Rename", size="md", scale=0, min_width=110)
             remove = gr.Button("Delete this data set", size="md", scale=0, min_width=180)
@@ -81,7 +106,21 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
     editing = gr.Textbox(visible=False)
     undo = gr.State(None)
 
-    view = [empty_view, data_view, refused, back, drop, title, picker, problems, thumbs, big, caption, editing, new_name]
+    view = [
+        empty_view,
+        data_view,
+        refused,
+        back,
+        drop,
+        title,
+        picker,
+        problems,
+        thumbs,
+        big,
+        caption,
+        editing,
+        new_name,
+    ]
 
     def notes(name: str, told: list[pieces.Note]) -> str:
         """What is to be done, each with its button; then, in one line, what is as it should be."""
@@ -89,7 +128,11 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         found = library.findings(name)
         for one in found:
             if one.level == "look":
-                take = ("Take them out", f"out-{one.kind}") if one.kind in {"unreadable", "foreign"} else ("Show the first", f"show-{one.kind}")
+                take = (
+                    ("Take them out", f"out-{one.kind}")
+                    if one.kind in {"unreadable", "foreign"}
+                    else ("Show the first", f"show-{one.kind}")
+                )
                 words.append(("look", one.message.removesuffix("."), *(take if one.files else ("", ""))))
         well = [one.message.removesuffix(".") for one in found if one.level == "ok"]
         return pieces.notes([*words, *([("ok", " · ".join(well), "", "")] if well else [])])
@@ -122,11 +165,18 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             thumbs: gr.update(selected_index=index if index < SHOWN else None),
         }
 
-    def open_set(name: str | None = None, told: list[pieces.Note] | None = None, key: str | None = None) -> Updates:
+    def open_set(
+        name: str | None = None, told: list[pieces.Note] | None = None, key: str | None = None
+    ) -> Updates:
         names = library.names()
         name = name if name in names else studio.memory.get("dataset")
         if not names:
-            return {empty_view: gr.update(visible=True), data_view: gr.update(visible=False), drop: None, back: gr.update(visible=False)}
+            return {
+                empty_view: gr.update(visible=True),
+                data_view: gr.update(visible=False),
+                drop: None,
+                back: gr.update(visible=False),
+            }
         name = name if name in names else names[0]
         studio.memory.put(dataset=name)
         pictures = library.pictures(name)
@@ -142,7 +192,11 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             new_name: name,
         }
         shown = show(name, key, pictures)
-        return updates | shown | {thumbs: gr.update(value=gallery(name, pictures), **_selected(shown.get(thumbs)))}
+        return (
+            updates
+            | shown
+            | {thumbs: gr.update(value=gallery(name, pictures), **_selected(shown.get(thumbs)))}
+        )
 
     def save(key: str, text: str) -> None:
         """What stands in the editor, into its file."""
@@ -190,7 +244,11 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             with _told():
                 pictures = library.pictures(open_name(key))
                 index = next((k for k, path in enumerate(pictures) if library.key(path) == key), -by)
-                return show(open_name(key), library.key(pictures[(index + by) % len(pictures)]) if pictures else None, pictures)
+                return show(
+                    open_name(key),
+                    library.key(pictures[(index + by) % len(pictures)]) if pictures else None,
+                    pictures,
+                )
             return {}
 
         return go
@@ -215,8 +273,15 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             if wanted == "undo" and last:
                 library.undo(last)
                 place = last.files[0][0]
-                return open_set(place.relative_to(library.root).parts[0], None, library.key(place)) | {undo: None}
-            files = [path for found in library.findings(name) if found.kind == kind and found.level == "look" for path in found.files]
+                return open_set(place.relative_to(library.root).parts[0], None, library.key(place)) | {
+                    undo: None
+                }
+            files = [
+                path
+                for found in library.findings(name)
+                if found.kind == kind and found.level == "look"
+                for path in found.files
+            ]
             if wanted == "show" and files:
                 return show(name, library.key(files[0]), library.pictures(name))
             if wanted == "out" and files:
@@ -239,8 +304,13 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             studio.memory.put(dataset=None)
             told: list[pieces.Note] = [("ok", f"{name} is deleted", "Put it back", "undo")]
             updates = open_set(None, told) | {undo: gone}
-            return updates if library.names() else updates | {refused: gr.update(value=pieces.notes(told), visible=True)}
+            return (
+                updates
+                if library.names()
+                else updates | {refused: gr.update(value=pieces.notes(told), visible=True)}
+            )
         return {}
+
     def start_new() -> Updates:
         visible = {empty_view: True, data_view: False, back: True, refused: False}
         return {drop: None} | {widget: gr.update(visible=yes) for widget, yes in visible.items()}
@@ -305,5 +375,9 @@ def _refuse_if_used(studio: Studio, name: str) -> None:
     path = str(studio.library.folder(name))
     for record in studio.trainings():
         job = studio.job(record)
-        if record.status in {"running", "queued"} and any(one.path == path for one in getattr(job, "datasets", [])):
-            raise JobError(f"{record.name} is learning from {name} right now.", "Wait until it is done, or stop it.")
+        if record.status in {"running", "queued"} and any(
+            one.path == path for one in getattr(job, "datasets", [])
+        ):
+            raise JobError(
+                f"{record.name} is learning from {name} right now.", "Wait until it is done, or stop it."
+            )

@@ -42,17 +42,53 @@ def build(studio: Studio) -> Playground:
         with gr.Column(scale=3, min_width=300, elem_classes="card form"):
             prompt = Words(label="Prompt", lines=3, elem_id="prompt")
             lora = Choice(loras(studio), value="", label="LoRA", elem_id="play-lora")
-            own = gr.File(file_types=[".safetensors"], show_label=False, height=84, elem_classes="small-drop", elem_id="play-file")
-            base = Choice([(one.title, one.name_or_path) for one in BASES], value=BASES[0].name_or_path, label="Base model", elem_id="play-base")
-            strength = Amount(0, 2, 1.0, step=0.05, label="Strength", info="1 is as trained. Lower mixes in more of the base.")
+            own = gr.File(
+                file_types=[".safetensors"],
+                show_label=False,
+                height=84,
+                elem_classes="small-drop",
+                elem_id="play-file",
+            )
+            base = Choice(
+                [(one.title, one.name_or_path) for one in BASES],
+                value=BASES[0].name_or_path,
+                label="Base model",
+                elem_id="play-base",
+            )
+            strength = Amount(
+                0,
+                2,
+                1.0,
+                step=0.05,
+                label="Strength",
+                info="1 is as trained. Lower mixes in more of the base.",
+            )
             shape = Options(list(FORMATS), value="Square", label="Format", elem_classes="segments")
             with gr.Accordion("More", open=False):
                 with gr.Row():
                     pixels: dict[str, Any] = {"precision": 0, "minimum": 16, "maximum": 8192, "min_width": 90}
-                    width, height = Number(begin.width, label="Width", **pixels), Number(begin.height, label="Height", **pixels)
-                steps = Number(begin.sample_steps, label="Steps", precision=0, minimum=1, maximum=1000, info="More is finer and slower.")
-                guidance = Number(begin.guidance_scale, label="Guidance", minimum=0, maximum=100, info="How closely the prompt is followed.")
-                seed = Number(42, label="Seed", precision=0, minimum=0, info="The same seed gives the same picture.")
+                    width, height = (
+                        Number(begin.width, label="Width", **pixels),
+                        Number(begin.height, label="Height", **pixels),
+                    )
+                steps = Number(
+                    begin.sample_steps,
+                    label="Steps",
+                    precision=0,
+                    minimum=1,
+                    maximum=1000,
+                    info="More is finer and slower.",
+                )
+                guidance = Number(
+                    begin.guidance_scale,
+                    label="Guidance",
+                    minimum=0,
+                    maximum=100,
+                    info="How closely the prompt is followed.",
+                )
+                seed = Number(
+                    42, label="Seed", precision=0, minimum=0, info="The same seed gives the same picture."
+                )
                 count = Amount(1, 4, 1, step=1, label="Pictures", info="Each takes the next seed.")
             make = gr.Button("Make a picture", variant="primary", size="lg", elem_id="make")
             halt = gr.Button("Stop", size="md", visible=False)
@@ -61,7 +97,10 @@ def build(studio: Studio) -> Playground:
             results = gr.Gallery(
                 [], columns=2, height=None, object_fit="contain", show_label=False, interactive=False, buttons=["download"], elem_id="results", visible=False,
             )  # fmt: skip
-            facts = Piece(pieces.nothing("Nothing drawn yet", "Write a prompt, pick a checkpoint, and make a picture."), elem_id="play-facts")
+            facts = Piece(
+                pieces.nothing("Nothing drawn yet", "Write a prompt, pick a checkpoint, and make a picture."),
+                elem_id="play-facts",
+            )
     sizes = [width, height, steps, guidance]
     outputs = [prompt, lora, base, *sizes, told, results, facts, halt]
 
@@ -70,7 +109,12 @@ def build(studio: Studio) -> Playground:
         wanted = defaults_of(name)
         area, ratio = wanted.width * wanted.height, FORMATS[form]
         across = max(16, round((area * ratio) ** 0.5 / 16) * 16)
-        return {width: across, height: max(16, round(area / across / 16) * 16), steps: wanted.sample_steps, guidance: wanted.guidance_scale}
+        return {
+            width: across,
+            height: max(16, round(area / across / 16) * 16),
+            steps: wanted.sample_steps,
+            guidance: wanted.guidance_scale,
+        }
 
     def of_lora(path: str, form: str, words: str) -> Updates:
         """The base model that the checkpoint was trained on, and a prompt of its run."""
@@ -81,7 +125,9 @@ def build(studio: Studio) -> Playground:
         known = [(one.title, one.name_or_path) for one in BASES]
         proposal = next(iter(job.sample.prompts), "").replace("[trigger]", job.trigger_word or "")
         return {
-            base: gr.update(choices=known if base_of(name) else [*known, (name, name)], value=name, interactive=False),
+            base: gr.update(
+                choices=known if base_of(name) else [*known, (name, name)], value=name, interactive=False
+            ),
             prompt: words or proposal,
         } | wishes(name, form)
 
@@ -100,7 +146,10 @@ def build(studio: Studio) -> Playground:
         going, seen = True, -1
         while going and name:
             going, words, pictures = progress(studio, name)
-            updates: Updates = {told: pieces.notes([("todo" if going else "look", words, "", "")]) if words else "", halt: gr.update(visible=going)}
+            updates: Updates = {
+                told: pieces.notes([("todo" if going else "look", words, "", "")]) if words else "",
+                halt: gr.update(visible=going),
+            }
             yield updates | (_results(name, pictures) if len(pictures) != seen else {})
             seen = len(pictures)
             await asyncio.sleep(0.4 if going else 0)
@@ -112,7 +161,10 @@ def build(studio: Studio) -> Playground:
         job = studio.job(record) if record else None
         images = [(str(path), f"seed {number}") for path, number, _ in pictures]
         columns = 1 if len(images) == 1 else 2
-        return {results: gr.update(value=images, visible=True, columns=columns, selected_index=None), facts: pieces.facts(_facts(job, pictures), "")}
+        return {
+            results: gr.update(value=images, visible=True, columns=columns, selected_index=None),
+            facts: pieces.facts(_facts(job, pictures), ""),
+        }
 
     def open_page() -> Updates:
         choices = loras(studio)
@@ -123,10 +175,21 @@ def build(studio: Studio) -> Playground:
             _, _, pictures = progress(studio, record.name)
             updates |= _results(record.name, [one for one in pictures if one[0].exists()])
         return updates
+
     on(lora.change, of_lora, [lora, shape, prompt], outputs)
     on([base.input, shape.input], wishes, [base, shape], outputs)
-    on(own.change, lambda file: {base: gr.update(interactive=True)} | ({lora: ""} if file else {}), own, outputs)
-    on(make.click, draw, [prompt, lora, own, base, strength, width, height, steps, guidance, seed, count], outputs)
+    on(
+        own.change,
+        lambda file: {base: gr.update(interactive=True)} | ({lora: ""} if file else {}),
+        own,
+        outputs,
+    )
+    on(
+        make.click,
+        draw,
+        [prompt, lora, own, base, strength, width, height, steps, guidance, seed, count],
+        outputs,
+    )
     on(halt.click, lambda: runner.ask(studio.memory.get("drawing"), "stop"), None, None)
     return Playground(lora, make, outputs, open_page)
 
@@ -137,7 +200,12 @@ def loras(studio: Studio) -> list[tuple[str, str]]:
     for record in studio.trainings():
         chosen = studio.chosen(record)
         for one in reversed(studio.checkpoints(record)):
-            found.append((f"{record.name} · step {one.step:,}{' · in use' if one.step == chosen else ''}", str(one.path)))
+            found.append(
+                (
+                    f"{record.name} · step {one.step:,}{' · in use' if one.step == chosen else ''}",
+                    str(one.path),
+                )
+            )
     return found
 
 
@@ -156,13 +224,26 @@ def _job(
     path = own or lora
     trained = _job_of(studio, path)
     trigger = (trained.trigger_word if trained else None) or ""
-    wanted = {"width": width, "height": height, "sample_steps": steps, "guidance_scale": guidance, "seed": seed}
+    given = {
+        "width": width,
+        "height": height,
+        "sample_steps": steps,
+        "guidance_scale": guidance,
+        "seed": seed,
+    }
+    wanted: dict[str, Any] = {
+        name: value for name, value in given.items() if value is not None
+    }  # an emptied field
     return GenerateJob(
         name=f"drawing-{time.time_ns() // 1_000_000}",
-        model=ModelSection(**trained.model.model_dump(include={"name_or_path", "arch", "revision", "dtype"})) if trained else ModelSection(name_or_path=base),
+        model=ModelSection(**trained.model.model_dump(include={"name_or_path", "arch", "revision", "dtype"}))
+        if trained
+        else ModelSection(name_or_path=base),
         loras=[LoraFile(path=path, strength=strength, label=Path(path).stem)] if path else [],
         with_base=not path,
-        sample=SampleSettings(prompts=[prompt.strip().replace("[trigger]", trigger)] * int(count), format="png", **{k: v for k, v in wanted.items() if v is not None}),
+        sample=SampleSettings(
+            prompts=[prompt.strip().replace("[trigger]", trigger)] * int(count), format="png", **wanted
+        ),
     )
 
 
@@ -178,6 +259,9 @@ def _facts(job: Any, pictures: list[tuple[Path, int, str]]) -> list[tuple[str, s
         ("base", title.title if title else job.model.name_or_path),
         ("size", f"{sample.width or wanted.width} × {sample.height or wanted.height}"),
         ("steps", str(sample.sample_steps or wanted.sample_steps)),
-        ("guidance", f"{wanted.guidance_scale if sample.guidance_scale is None else sample.guidance_scale:g}"),
+        (
+            "guidance",
+            f"{wanted.guidance_scale if sample.guidance_scale is None else sample.guidance_scale:g}",
+        ),
         ("seed", ", ".join(str(number) for _, number, _ in pictures)),
     ]

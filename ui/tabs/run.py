@@ -24,7 +24,6 @@ from ..watch import History
 from ..wiring import Updates, on
 
 
-
 @dataclass
 class RunView:
     """What the shell needs of a run's page."""
@@ -70,13 +69,32 @@ def build(studio: Studio, shown: gr.State) -> RunView:
     def show(record: RunRecord, seen: Any) -> tuple[Updates, Any]:
         job = studio.job(record)
         if job is None:
-            words = pieces.notes([("look", f"The job of {record.name} cannot be read: its config.yaml is missing or damaged", "", "")])
+            words = pieces.notes(
+                [
+                    (
+                        "look",
+                        f"The job of {record.name} cannot be read: its config.yaml is missing or damaged",
+                        "",
+                        "",
+                    )
+                ]
+            )
             return {title: pieces.heading(record.name), headline: words, film: "", log: ""}, None
         with studio.history(record) as history:
             ahead = studio.active() if record.status == "queued" else None
-            told = watch.headline(history, job, record.status, ahead.name if ahead and ahead != record else "")
-            key = (record.name, record.status, history.drawn, 50 * history.step // max(1, history.total), isinstance(history.end, Failed))
-            updates: Updates = {headline: pieces.progress(told.state, told.share, told.left, told.health, told.facts)}
+            told = watch.headline(
+                history, job, record.status, ahead.name if ahead and ahead != record else ""
+            )
+            key = (
+                record.name,
+                record.status,
+                history.drawn,
+                50 * history.step // max(1, history.total),
+                isinstance(history.end, Failed),
+            )
+            updates: Updates = {
+                headline: pieces.progress(told.state, told.share, told.left, told.health, told.facts)
+            }
             lines = (record.name, len(history.lines), history.lines[-1] if history.lines else "")
             if seen is None or seen[1] != lines:
                 updates[log] = pieces.log(history.lines)
@@ -90,9 +108,14 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         strip = watch.strip(job, history, record.folder)
         columns = [(step, "base" if step == 0 else f"{step:,}") for step in strip.columns]
         rows = pd.DataFrame(watch.smoothed(history.losses), columns=["step", "loss", "line"])
-        empty = pieces.nothing("No samples", "This run was started without sample prompts.") if not strip.prompts else ""
+        empty = (
+            pieces.nothing("No samples", "This run was started without sample prompts.")
+            if not strip.prompts
+            else ""
+        )
         return {
-            film: empty or pieces.frames("strip", columns, strip.prompts, strip.pictures, strip.ready, live=live),
+            film: empty
+            or pieces.frames("strip", columns, strip.prompts, strip.pictures, strip.ready, live=live),
             chart: gr.update(value=rows, x_lim=[0, max(history.total, 1)], y_lim=[0, _ceiling(history)]),
         }
 
@@ -100,7 +123,14 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         """Which buttons there are; each keeps its place while a run is on."""
         going, waits = record.status == "running", record.status == "queued"
         over = record.status in {"stopped", "interrupted", "failed"}
-        visible = {sample_now: going, save_now: going, stop: going, leave: waits, proceed: over, pick_best: record.status == "completed" and has_frames}
+        visible = {
+            sample_now: going,
+            save_now: going,
+            stop: going,
+            leave: waits,
+            proceed: over,
+            pick_best: record.status == "completed" and has_frames,
+        }
         return {button: gr.update(visible=yes, interactive=True) for button, yes in visible.items()}
 
     def ask(request: Request, words: str) -> Callable[[str], Updates]:
@@ -113,6 +143,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             return {stop: gr.update(interactive=False)} if request == "stop" else {}
 
         return send
+
     on(sample_now.click, ask("sample", "Samples are made at the end of this step."), shown, buttons)
     on(save_now.click, ask("save", "It is saved at the end of this step."), shown, buttons)
     on(stop.click, ask("stop", "It stops and saves at the end of this step."), shown, buttons)

@@ -9,9 +9,8 @@ from typing import Any
 import gradio as gr
 
 from ..studio import Studio
-from . import compare, playground, sheet
 from ..wiring import Updates, on
-
+from . import compare, playground, sheet
 
 
 @dataclass
@@ -59,6 +58,7 @@ def build(studio: Studio, tick: gr.Timer) -> Sample:
         """Once a second: only what a running job has added is sent."""
         now = contact.key(name)
         return {} if last == now else {seen: now} | (contact.show(name) if last is not None else {})
+
     on(contact.table.click, press, contact.picker, [*both, looks])
     on(contact.picker.input, lambda name: pair.show(name), contact.picker, pair.outputs)
     on(pair.prompt.input, pair.show, [contact.picker, pair.prompt, pair.checkpoint], pair.outputs)

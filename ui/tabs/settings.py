@@ -38,14 +38,32 @@ def build() -> SettingsPage:
     with gr.Column(elem_classes="card form half"):
         Piece(pieces.heading("Settings", "Kept on this computer. Nothing is sent anywhere."))
         folders = {
-            name: Words(_shown(now, name), label=words, placeholder="none" if name == "models" else "", elem_id=f"folder-{name}") for name, words in FOLDERS.items()
+            name: Words(
+                _shown(now, name),
+                label=words,
+                placeholder="none" if name == "models" else "",
+                elem_id=f"folder-{name}",
+            )
+            for name, words in FOLDERS.items()
         }
         told = Piece("")
         keep = gr.Button("Save", size="md", elem_id="save-settings")
     with gr.Column(elem_classes="card form half"):
-        Piece(pieces.heading("Hugging Face token", "Only for gated models such as FLUX.1 dev. Never shown again, never sent to anyone else."))
+        Piece(
+            pieces.heading(
+                "Hugging Face token",
+                "Only for gated models such as FLUX.1 dev. Never shown again, never sent to anyone else.",
+            )
+        )
         state = Piece("", elem_id="token-state")
-        token = Words(show_label=False, container=False, type="password", placeholder="hf_…", elem_id="token", max_length=200)
+        token = Words(
+            show_label=False,
+            container=False,
+            type="password",
+            placeholder="hf_…",
+            elem_id="token",
+            max_length=200,
+        )
         with gr.Row(elem_classes="actions"):
             log_in = gr.Button("Set", size="md", scale=0, min_width=110)
             log_out = gr.Button("Remove", size="md", scale=0, min_width=110)
@@ -68,10 +86,18 @@ def build() -> SettingsPage:
     def _token_state() -> Updates:
         there = huggingface_hub.get_token() is not None
         words = "A token is set." if there else "No token is set."
-        return {state: pieces.notes([("ok" if there else "todo", words, "", "")]), token: "", log_out: gr.update(interactive=there)}
+        return {
+            state: pieces.notes([("ok" if there else "todo", words, "", "")]),
+            token: "",
+            log_out: gr.update(interactive=there),
+        }
 
     def save(*values: str) -> Updates:
-        given = {name: Path(text.strip()).expanduser() for name, text in zip(FOLDERS, values, strict=True) if text.strip()}
+        given = {
+            name: Path(text.strip()).expanduser()
+            for name, text in zip(FOLDERS, values, strict=True)
+            if text.strip()
+        }
         try:
             settings = Settings(**given)
             for name in ("output", "datasets", "cache"):
@@ -88,14 +114,21 @@ def build() -> SettingsPage:
         try:
             huggingface_hub.login(token=text.strip(), add_to_git_credential=False, skip_if_logged_in=False)
         except ValueError:
-            gr.Warning("The hub does not know this token. Copy it once more from your account's page.", title="It was not set")
+            gr.Warning(
+                "The hub does not know this token. Copy it once more from your account's page.",
+                title="It was not set",
+            )
         except Exception as error:  # of the network, in many kinds
-            gr.Warning(f"The token could not be checked: {escape(type(error).__name__)}. Is there a network?", title="It was not set")
+            gr.Warning(
+                f"The token could not be checked: {escape(type(error).__name__)}. Is there a network?",
+                title="It was not set",
+            )
         return _token_state()
 
     def remove_token() -> Updates:
         huggingface_hub.logout()
         return _token_state()
+
     on(keep.click, save, list(folders.values()), outputs)
     on(log_in.click, set_token, token, outputs)
     on(log_out.click, remove_token, None, outputs)

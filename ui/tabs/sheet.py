@@ -46,9 +46,23 @@ def build(studio: Studio) -> ContactSheet:
     runner = studio.runner
     with gr.Row(elem_classes="title-row"):
         verdict = Piece("", elem_id="verdict")
-        picker = Choice(run_names(studio), show_label=False, container=False, scale=0, min_width=180, elem_id="sheet-run")
-        form = Options(FORMS, value="comfyui", show_label=False, container=False, elem_classes="segments", scale=0, min_width=210, visible=False, elem_id="export-form")
-        take = gr.Button("Export", variant="primary", size="md", scale=0, min_width=110, visible=False, elem_id="export")
+        picker = Choice(
+            run_names(studio), show_label=False, container=False, scale=0, min_width=180, elem_id="sheet-run"
+        )
+        form = Options(
+            FORMS,
+            value="comfyui",
+            show_label=False,
+            container=False,
+            elem_classes="segments",
+            scale=0,
+            min_width=210,
+            visible=False,
+            elem_id="export-form",
+        )
+        take = gr.Button(
+            "Export", variant="primary", size="md", scale=0, min_width=110, visible=False, elem_id="export"
+        )
         file = gr.DownloadButton("", elem_id="export-file", elem_classes="out-of-sight")
     table = Piece("", elem_id="sheet")
     with gr.Accordion("More prompts", open=False, elem_id="more-prompts", visible=False) as more:
@@ -71,15 +85,31 @@ def build(studio: Studio) -> ContactSheet:
         record = runner.get(name) if name else None
         updates: Updates = {picker: gr.update(choices=names, value=name, visible=bool(names))}
         if record is None:
-            words = pieces.nothing("No samples yet", "Train a LoRA: its checkpoints develop here, one column each.", "Go to Train", "train")
-            return updates | {verdict: "", table: words, form: gr.update(visible=False), take: gr.update(visible=False), more: gr.update(visible=False)}
+            words = pieces.nothing(
+                "No samples yet",
+                "Train a LoRA: its checkpoints develop here, one column each.",
+                "Go to Train",
+                "train",
+            )
+            return updates | {
+                verdict: "",
+                table: words,
+                form: gr.update(visible=False),
+                take: gr.update(visible=False),
+                more: gr.update(visible=False),
+            }
         studio.memory.put(sheet=name)
         now, chosen = sheet(studio, record), studio.chosen(record)
         steps = _columns([step for step in now.steps if step], chosen)
         if chosen is not None:
-            words = pieces.heading(f"Step {chosen:,} it is", f"Marked in {record.name}. Export writes it for another program.")
+            words = pieces.heading(
+                f"Step {chosen:,} it is", f"Marked in {record.name}. Export writes it for another program."
+            )
         elif now.pickable:
-            words = pieces.heading("Which one is it?", "Compare the columns; click a picture to see it large beside the base model's.")
+            words = pieces.heading(
+                "Which one is it?",
+                "Compare the columns; click a picture to see it large beside the base model's.",
+            )
         else:
             words = pieces.heading(record.name, "The first checkpoint has not been saved yet.")
         saved = [(f"step {one.step:,}", one.step) for one in studio.checkpoints(record) if one.step]
@@ -127,7 +157,11 @@ def build(studio: Studio) -> ContactSheet:
             record = runner.get(name)
             if record is None:
                 raise JobError("There is no such run.", "Pick another one.")
-            runner.submit(more_prompts(studio, record, [line.strip() for line in text.splitlines() if line.strip()], steps))
+            runner.submit(
+                more_prompts(
+                    studio, record, [line.strip() for line in text.splitlines() if line.strip()], steps
+                )
+            )
         except (JobError, OSError) as error:
             gr.Warning(escape(str(error)), title="Nothing was drawn")
             return
@@ -145,7 +179,9 @@ def build(studio: Studio) -> ContactSheet:
             if not going and seen < 0:
                 return  # it had ended before anyone asked
             state = pieces.notes([("todo" if going else "look", words, "", "")]) if words else ""
-            yield {told: state, halt: gr.update(visible=going)} | (show(name) if len(pictures) != seen else {})
+            yield {told: state, halt: gr.update(visible=going)} | (
+                show(name) if len(pictures) != seen else {}
+            )
             seen = len(pictures)
             if not going:
                 return
@@ -156,16 +192,23 @@ def build(studio: Studio) -> ContactSheet:
         for one in drawings(studio, record) if record else []:
             if one.status in {"queued", "running"}:
                 runner.ask(one.name, "stop")
+
     on(picker.input, show, picker, outputs).then(follow, picker, outputs)
     on(draw.click, ask, [picker, prompts, ticked], outputs)
     on(halt.click, stop, picker, None)
-    on(take.click, write, [picker, form], file, show_progress="minimal").success(None, file, None, js=download("export-file"))
+    on(take.click, write, [picker, form], file, show_progress="minimal").success(
+        None, file, None, js=download("export-file")
+    )
     return ContactSheet(picker, table, told, halt, outputs, show, key, follow, mark)
 
 
 def run_names(studio: Studio) -> list[str]:
     """Runs that have something to show, the newest first."""
-    return [record.name for record in studio.trainings() if record.kind == "train" and any((record.folder / "samples").glob("*_*"))]
+    return [
+        record.name
+        for record in studio.trainings()
+        if record.kind == "train" and any((record.folder / "samples").glob("*_*"))
+    ]
 
 
 def _columns(steps: list[int], chosen: int | None) -> list[int]:

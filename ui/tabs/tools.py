@@ -18,8 +18,8 @@ from .. import pieces
 from ..exporting import FORMS, download, export
 from ..pieces import Choice, Options, Piece
 from ..studio import Studio
-from .playground import loras
 from ..wiring import Updates, on
+from .playground import loras
 
 SIZES = 430
 
@@ -36,13 +36,29 @@ def build(studio: Studio) -> Tools:
     with gr.Row(elem_classes="split"):
         with gr.Column(scale=3, min_width=300, elem_classes="card form"):
             lora = Choice(_choices(studio), label="LoRA", elem_id="tool-lora")
-            own = gr.File(file_types=[".safetensors"], show_label=False, height=84, elem_classes="small-drop", elem_id="tool-file")
+            own = gr.File(
+                file_types=[".safetensors"],
+                show_label=False,
+                height=84,
+                elem_classes="small-drop",
+                elem_id="tool-file",
+            )
             facts = Piece("", elem_id="tool-facts")
-            form = Options(FORMS, value="comfyui", label="Export for", elem_classes="segments", visible=False, elem_id="tool-form")
+            form = Options(
+                FORMS,
+                value="comfyui",
+                label="Export for",
+                elem_classes="segments",
+                visible=False,
+                elem_id="tool-form",
+            )
             take = gr.Button("Export", variant="primary", size="md", visible=False, elem_id="tool-export")
             file = gr.DownloadButton("", elem_id="tool-export-file", elem_classes="out-of-sight")
         with gr.Column(scale=7, min_width=320, elem_classes="card"):
-            title = Piece(pieces.nothing("Nothing to look into yet", "Pick a LoRA, or drop a .safetensors file."), elem_id="tool-title")
+            title = Piece(
+                pieces.nothing("Nothing to look into yet", "Pick a LoRA, or drop a .safetensors file."),
+                elem_id="tool-title",
+            )
             chart = gr.BarPlot(
                 pd.DataFrame({"block": [], "change": [], "part": []}), x="block", y="change", color="part",
                 color_map={"strongest": "#E5382A", "the rest": "#8C8279"}, x_axis_labels_visible=False, x_title="blocks, first to last",
@@ -61,17 +77,24 @@ def build(studio: Studio) -> Tools:
             report = inspect_lora(Path(path))
         except (JobError, OSError) as error:
             words = pieces.notes([("look", str(error), "", "")])
-            return {title: words, facts: "", metadata: ""} | {one: gr.update(visible=False) for one in (form, take, chart, more)}
+            return {title: words, facts: "", metadata: ""} | {
+                one: gr.update(visible=False) for one in (form, take, chart, more)
+            }
         rows = pd.DataFrame(report.blocks, columns=["block", "change"])
         strong = rows["change"].quantile(0.8) if len(rows) else 0
         rows["part"] = ["strongest" if value > strong else "the rest" for value in rows["change"]]
         top = float(rows["change"].max()) if len(rows) else 1.0
         plain = {key: value for key, value in report.metadata.items() if len(value) <= 4000}
         return {
-            title: pieces.heading("Where it is strong", "How much each part of the model was changed. An even profile is healthy."),
+            title: pieces.heading(
+                "Where it is strong",
+                "How much each part of the model was changed. An even profile is healthy.",
+            ),
             facts: pieces.facts(_facts(report)),
             chart: gr.update(value=rows, y_lim=[0, (top or 1.0) * 1.08], visible=True),
-            metadata: pieces.facts(sorted(plain.items()), "long") if plain else pieces.nothing("No metadata", "The file holds only its weights."),
+            metadata: pieces.facts(sorted(plain.items()), "long")
+            if plain
+            else pieces.nothing("No metadata", "The file holds only its weights."),
             form: gr.update(visible=True),
             take: gr.update(visible=True),
             more: gr.update(visible=True),
@@ -89,9 +112,12 @@ def build(studio: Studio) -> Tools:
 
     def open_page() -> Updates:
         return {lora: gr.update(choices=_choices(studio))}
+
     on(lora.input, lambda path: {own: None} | look(path), lora, outputs, show_progress="minimal")
     on(own.upload, lambda path: {lora: None} | look(path), own, outputs, show_progress="minimal")
-    on(take.click, write, [lora, own, form], file, show_progress="minimal").success(None, file, None, js=download("tool-export-file"))
+    on(take.click, write, [lora, own, form], file, show_progress="minimal").success(
+        None, file, None, js=download("tool-export-file")
+    )
     return Tools(lora, outputs, open_page)
 
 
@@ -114,7 +140,14 @@ def _facts(report: Any) -> list[tuple[str, str]]:
         ("layers", f"{report.layers:,}"),
         ("file", f"{size}, {report.dtype}"),
         ("names as in", report.form),
-        ("written by", "Darkroom" if "darkroom" in str(report.metadata).lower() else "another program" if report.metadata else "–"),
+        (
+            "written by",
+            "Darkroom"
+            if "darkroom" in str(report.metadata).lower()
+            else "another program"
+            if report.metadata
+            else "–",
+        ),
     ]
 
 

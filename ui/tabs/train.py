@@ -56,18 +56,44 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
     with gr.Column(elem_classes="page") as page:
         with gr.Row(elem_classes="title-row"):
             Piece(pieces.heading("New LoRA", "A few answers. Everything else follows from them."))
-            level = Options(VIEWS, value="Simple", show_label=False, container=False, elem_classes="segments", scale=0, min_width=230, elem_id="level")
+            level = Options(
+                VIEWS,
+                value="Simple",
+                show_label=False,
+                container=False,
+                elem_classes="segments",
+                scale=0,
+                min_width=230,
+                elem_id="level",
+            )
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=7, min_width=320, elem_classes="form"):
                 with gr.Column() as simple_view:
                     with gr.Row():
-                        top = form.pick(TrainJob, {"name": {"elem_id": "run-name", "min_width": 200, "info": ""}})
+                        top = form.pick(
+                            TrainJob, {"name": {"elem_id": "run-name", "min_width": 200, "info": ""}}
+                        )
                         pictures = Choice([], label="Pictures", min_width=200, elem_id="pictures")
-                    base = Options(tiles, value=BASES[0].name_or_path, label="Base model", elem_classes=f"tiles {_across(len(tiles))}", elem_id="base")
-                    length = Options([], label="How long?", elem_classes="tiles three-up short", elem_id="length")
+                    base = Options(
+                        tiles,
+                        value=BASES[0].name_or_path,
+                        label="Base model",
+                        elem_classes=f"tiles {_across(len(tiles))}",
+                        elem_id="base",
+                    )
+                    length = Options(
+                        [], label="How long?", elem_classes="tiles three-up short", elem_id="length"
+                    )
                     with gr.Row(elem_classes="numbers"):
                         narrow = {"min_width": 150}
-                        numbers = form.pick(TrainJob, {"train.steps": narrow | {"elem_id": "steps"}, "train.lr": narrow, "network.rank": narrow})
+                        numbers = form.pick(
+                            TrainJob,
+                            {
+                                "train.steps": narrow | {"elem_id": "steps"},
+                                "train.lr": narrow,
+                                "network.rank": narrow,
+                            },
+                        )
                     rest = form.pick(
                         TrainJob,
                         {
@@ -76,22 +102,33 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
                         },
                     )  # fmt: skip
                 with gr.Column(visible=False, elem_id="pro") as pro_view:
-                    search = Words(show_label=False, placeholder="Search all settings, for example: rank", elem_id="search")
+                    search = Words(
+                        show_label=False,
+                        placeholder="Search all settings, for example: rank",
+                        elem_id="search",
+                    )
                     pro = form.build(TrainJob, SECTIONS)
                 with gr.Column(visible=False) as yaml_view:
-                    code = gr.Code("", language="yaml", label="Only what differs from the defaults", lines=18, interactive=True, elem_id="yaml")
+                    code = gr.Code(
+                        "",
+                        language="yaml",
+                        label="Only what differs from the defaults",
+                        lines=18,
+                        interactive=True,
+                        elem_id="yaml",
+                    )
             with gr.Column(scale=4, min_width=320, elem_classes="card sticky"):
                 flight = Piece("", elem_id="flight")
                 go = gr.Button("Train", variant="primary", size="lg", elem_id="go")
     # The draft and the view are of this tab of the browser; a reload begins with the draft that the memory keeps.
-    typed, shown = gr.State({}), gr.State("Simple")
+    typed, shown, told = gr.State({}), gr.State("Simple"), gr.State({})
 
     simple = form.Form([*top.fields, *numbers.fields, *rest.fields])
     views = (simple_view, pro_view, yaml_view)
-    inputs = {*simple.widgets, *pro.widgets, pictures, base, code, typed, shown}
+    inputs = {*simple.widgets, *pro.widgets, pictures, base, code, typed, shown, told}
     simple_parts = [pictures, base, length]
     outputs = [*simple.widgets, *simple_parts, *pro.widgets, *(group for options in pro.choices.values() for _, group in options),
-               code, flight, typed, shown, level, *views]  # fmt: skip
+               code, flight, typed, shown, told, level, *views]  # fmt: skip
 
     # ---- one job, three views ------------------------------------------------------------------------------------------
     def kept() -> Draft:
@@ -130,7 +167,9 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
         names = library.names()
         path = form.get(draft, "datasets.0.path", None)
         here = library.name_of(path)
-        choices = [(f"{name} · {len(library.pictures(name))} pictures", str(library.folder(name))) for name in names]
+        choices = [
+            (f"{name} · {len(library.pictures(name))} pictures", str(library.folder(name))) for name in names
+        ]
         if path and here is None:
             choices.append((str(path), str(path)))
         chosen = drafts.base_in(draft)
@@ -140,26 +179,30 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
         return simple.show(draft, problems) | {
             flight: card(draft, job, problems),
             typed: draft,
+            told: problems,
             pictures: gr.update(choices=choices, value=path),
-            base: gr.update(choices=tiles if chosen or not own else [*tiles, (f"{own}\nOf your own choice", own)], value=own),
+            base: gr.update(
+                choices=tiles if chosen or not own else [*tiles, (f"{own}\nOf your own choice", own)],
+                value=own,
+            ),
             length: gr.update(choices=offered, value=steps if steps in dict(offered).values() else None),
         }
 
-    def judge(draft: Draft, marks: form.Form | None) -> Updates:
+    def judge(draft: Draft, marks: form.Form | None = None, before: dict[str, str] | None = None) -> Updates:
         """The card beside the form, and what is wrong beside its field."""
         job, problems = drafts.settled(draft)
-        updates: Updates = {flight: card(draft, job, problems), typed: draft}
-        if marks is not None:
-            updates |= marks.mark(problems, draft)
-        return updates
+        updates: Updates = {flight: card(draft, job, problems), typed: draft, told: problems}
+        return updates | (marks.mark(problems, before or {}, draft) if marks else {})
 
     def card(draft: Draft, job: TrainJob | None, problems: dict[str, str]) -> str:
-        return preflight.describe(studio, draft, job, [_of_field(path, words, simple) for path, words in problems.items()])
+        return preflight.describe(
+            studio, draft, job, [_of_field(path, words, simple) for path, words in problems.items()]
+        )
 
     def on_type(marks: form.Form) -> Callable[[dict[Any, Any]], Updates]:
         def change(values: dict[Any, Any]) -> Updates:
-            draft = gather(values)
-            updates = judge(draft, marks)
+            draft = gather(values | {shown: "Simple" if marks is simple else "Pro"})
+            updates = judge(draft, marks, values[told])
             if marks is simple:
                 updates[length] = gr.update(value=form.get(draft, "train.steps", 2000))
             return updates
@@ -173,7 +216,11 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
             return {flight: pieces.preflight("Not YAML yet", "", [("look", str(error), "", "")])}
         memory.put(draft=draft)
         job, problems = drafts.settled(draft)
-        return {flight: card(draft, job, problems | dict(enumerate(notes))), typed: draft}
+        return {
+            flight: card(draft, job, problems | {str(k): note for k, note in enumerate(notes)}),
+            typed: draft,
+            told: problems,
+        }
 
     def on_base(values: dict[Any, Any]) -> Updates:
         draft = gather(values | {shown: "Simple"})
@@ -214,12 +261,14 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
         return show(draft, wanted)
 
     def show(draft: Draft, wanted: str) -> Updates:
-        updates: Updates = {view: gr.update(visible=name == wanted) for view, name in zip(views, VIEWS, strict=True)}
+        updates: Updates = {
+            view: gr.update(visible=name == wanted) for view, name in zip(views, VIEWS, strict=True)
+        }
         updates |= {level: wanted, shown: wanted}
         if wanted == "YAML":
-            return updates | {code: drafts.to_yaml(draft)} | judge(draft, None)
+            return updates | {code: drafts.to_yaml(draft)} | judge(draft)
         if wanted == "Pro":
-            return updates | judge(draft, None) | pro.show(draft, drafts.settled(draft)[1])
+            return updates | judge(draft) | pro.show(draft, drafts.settled(draft)[1])
         return updates | fill(draft)
 
     def submit(values: dict[Any, Any]) -> tuple[str | None, Updates]:
@@ -228,7 +277,7 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
             draft = gather(values)
             job, problems = drafts.settled(draft)
             if job is None:
-                return None, judge(draft, marks)
+                return None, judge(draft, marks, values[told])
             preflight.refuse_what_cannot_work(studio, draft)
             return runner.submit(job), {}
         except (JobError, OSError) as error:
@@ -246,7 +295,7 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
         name, trigger = dataset_of(values), form.get(draft, "trigger_word", None)
         if name and trigger:
             library.put_trigger_first(name, str(trigger))
-        return judge(draft, None)
+        return judge(draft)
 
     def reopen(view: str = "Simple") -> Updates:
         """The job as it was left, in the view that is open; YAML stays as it was typed."""
@@ -259,8 +308,20 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
 
     # ---- events ----------------------------------------------------------------------------------------------------------
     typing = {"trigger_mode": "always_last"}  # "once", the default, loses the last letters
-    on([widget.input for widget in simple.widgets], on_type(simple), inputs, outputs, **typing)
-    on([widget.input for widget in pro.widgets], on_type(pro), inputs, outputs, **typing)
+    on(
+        [widget.input for widget in simple.widgets],
+        on_type(simple),
+        {*simple.widgets, typed, shown, told},
+        outputs,
+        **typing,
+    )
+    on(
+        [widget.input for widget in pro.widgets],
+        on_type(pro),
+        {*pro.widgets, typed, shown, told},
+        outputs,
+        **typing,
+    )
     on(code.input, on_yaml, inputs, outputs, **typing)
     on(base.input, on_base, inputs, outputs, **typing)
     on(pictures.input, on_pictures, inputs, outputs, **typing)
@@ -268,7 +329,9 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
     on(level.input, switch, inputs | {level}, outputs, **typing)
     sections = [section for _, section in pro.sections]
     on(search.input, pro.search, search, [*pro.widgets, *sections], **typing)
-    return TrainForm(page, go, flight, inputs, outputs, level, reopen, prepare, submit, dataset_of, put_trigger)
+    return TrainForm(
+        page, go, flight, inputs, outputs, level, reopen, prepare, submit, dataset_of, put_trigger
+    )
 
 
 def _tile(base: BaseInfo) -> str:

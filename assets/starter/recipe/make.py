@@ -86,18 +86,20 @@ def publish(work: Path) -> None:
 def run_job(name: str, work: Path) -> None:
     """Run the recipe's job of that name under the work folder, from its last state if it has one."""
     from engine.control import Control
-    from engine.events import Failed, Step, describe
+    from engine.events import Failed, Progress, Step, describe
     from engine.execute import execute
     from engine.jobs import load_job
     from engine.jobs.load import read_yaml
     from engine.runs.folder import RunFolder
 
+    os.environ["DARKROOM_HOME"] = str(work)  # caches belong to the recipe, not to the person's app
     text = (RECIPE / f"{name}.yaml").read_text(encoding="utf-8").replace("WORK", work.as_posix())
     job = load_job(read_yaml(text))
     folder = RunFolder.create(work / "runs", job, exist_ok=True)
     for event in execute(job, folder, Control()):
         folder.append(event)
-        if not isinstance(event, Step) or event.step % 50 == 0:
+        count = event.step if isinstance(event, Step) else event.done // 20 if isinstance(event, Progress) else 0
+        if count % 50 == 0:
             print(describe(event), flush=True)
         if isinstance(event, Failed):
             raise SystemExit(1)

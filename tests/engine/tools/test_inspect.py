@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import JobError
+from engine.network.layers import KOHYA, PEFT
 from engine.tools import LoraReport, inspect_lora
 
 
@@ -54,23 +55,23 @@ def test_the_report_is_json_and_comes_back(files):
     assert LoraReport.model_validate_json(report.model_dump_json()) == report
 
 
-def test_a_lora_of_a_family_that_is_not_known_is_still_described(tmp_path):
-    tensors = {
-        "unet.down_blocks.3.attn.to_q.lora_A.weight": torch.ones(2, 8),
-        "unet.down_blocks.3.attn.to_q.lora_B.weight": torch.ones(8, 2),
-    }
+@pytest.mark.parametrize(
+    "path, ends, block",
+    [
+        ("unet.down_blocks.3.attn.to_q", PEFT, "unet.down_blocks.3"),
+        ("lora_unet_input_blocks_4_1_proj_in", KOHYA, "lora_unet_input_blocks_4"),
+        ("diffusion_model.layers.7.attention.qkv", PEFT, "diffusion_model.layers.7"),
+        ("something.else", PEFT, "something.else"),
+    ],
+)
+def test_a_lora_of_a_family_that_is_not_known_is_still_described(tmp_path, path, ends, block):
+    tensors = {f"{path}.{ends[0]}": torch.ones(2, 8), f"{path}.{ends[1]}": torch.ones(8, 2)}
     save_file(
-        {name: tensor.to(torch.float16) for name, tensor in tensors.items()}, tmp_path / "sdxl.safetensors"
+        {name: tensor.to(torch.float16) for name, tensor in tensors.items()}, tmp_path / "a.safetensors"
     )
-    report = inspect_lora(tmp_path / "sdxl.safetensors")
-    assert (report.family, report.base, report.trigger, report.steps, report.dtype) == (
-        None,
-        None,
-        None,
-        None,
-        "float16",
-    )
-    assert report.blocks == [("unet.down_blocks.3", 16.0)]  # 64 times 2, squared
+    report = inspect_lora(tmp_path / "a.safetensors")
+    assert (report.family, report.base, report.trigger, report.steps) == (None, None, None, None)
+    assert report.dtype == "float16" and report.blocks == [(block, 16.0)]  # 8 times 8 twos
 
 
 def test_other_files_are_refused_with_what_they_are(files, tmp_path):
