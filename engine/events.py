@@ -106,7 +106,8 @@ class Failed(_Event):
 
 
 Event = Annotated[
-    Phase | Progress | Step | Measured | Sampled | Saved | Warned | Finished | Failed, Field(discriminator="kind")
+    Phase | Progress | Step | Measured | Sampled | Saved | Warned | Finished | Failed,
+    Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 
@@ -141,4 +142,6 @@ def describe(event: Event) -> str:
         case Finished():
             return f"{'Stopped' if event.reason == 'stopped' else 'Finished'} at step {event.step}"
         case Failed():
-            return f"Failed: {event.message} {event.hint}".rstrip() + (f"\n{event.detail}" if event.detail else "")
+            return f"Failed: {event.message} {event.hint}".rstrip() + (
+                f"\n{event.detail}" if event.detail else ""
+            )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import importlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .control import Control
 from .errors import JobError
@@ -30,7 +30,9 @@ def execute(job: Job, folder: RunFolder, control: Control) -> Iterator[Event]:
         yield from _function(job.kind)(job, folder, control)
     except GeneratorExit:
         raise
-    except Exception as error:  # the text is kept and not the error, which would hold the model through its frames
+    except (
+        Exception
+    ) as error:  # the text is kept and not the error, which would hold the model through its frames
         failed = explain(error)
     else:
         return
@@ -42,11 +44,20 @@ def explain(error: Exception) -> Failed:
     if isinstance(error, JobError):
         return Failed(message=error.message, hint=error.hint)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return Failed(message="The disk is full.", hint="Free some space and continue the run; the last checkpoint is whole.")
+        return Failed(
+            message="The disk is full.",
+            hint="Free some space and continue the run; the last checkpoint is whole.",
+        )
     if isinstance(error, PermissionError):
-        return Failed(message=f"{error.filename} may not be read or written.", hint="Change its permissions, or choose another folder.")
+        return Failed(
+            message=f"{error.filename} may not be read or written.",
+            hint="Change its permissions, or choose another folder.",
+        )
     if type(error).__name__ == "OutOfMemoryError":
-        return Failed(message="The graphics card ran out of memory.", hint="Lower the resolution, the batch size or the rank.")
+        return Failed(
+            message="The graphics card ran out of memory.",
+            hint="Lower the resolution, the batch size or the rank.",
+        )
     return Failed(
         message=f"Something went wrong inside Darkroom: {type(error).__name__}: {error}",
         hint="This is a bug. The log of the run has the details.",
@@ -54,6 +65,6 @@ def explain(error: Exception) -> Failed:
     )
 
 
-def _function(kind: str):
+def _function(kind: str) -> Callable[[Job, RunFolder, Control], Iterator[Event]]:
     module, _, name = KINDS[kind].partition(":")
     return getattr(importlib.import_module(module), name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def load_extensions(folder: Path = ROOT / "extensions") -> list[Warned]:
 
 def _found(folder: Path) -> Iterator[tuple[str, Callable[[], Callable[[Registry], None]]]]:
     for path in sorted(folder.glob("*.py")):
-        yield path.name, lambda path=path: _from_file(path)
+        yield path.name, partial(_from_file, path)
     for point in entry_points(group="darkroom"):
         yield point.name, point.load
 
@@ -61,7 +62,10 @@ def _register(name: str, find: Callable[[], Callable[[Registry], None]]) -> Warn
     try:
         find()(Registry())
     except Exception as error:  # whatever somebody else's code does, the app opens
-        return Warned(message=f"The extension {name} could not be loaded: {type(error).__name__}: {error}", hint="Everything else works. Mend or remove it.")
+        return Warned(
+            message=f"The extension {name} could not be loaded: {type(error).__name__}: {error}",
+            hint="Everything else works. Mend or remove it.",
+        )
     return None
 
 

@@ -49,10 +49,21 @@ def flux(guidance_embeds: bool = False, layers: int = 1) -> FluxPipeline:
         patch_size=1, in_channels=4, num_layers=layers, num_single_layers=layers, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=[4, 4, 8], guidance_embeds=guidance_embeds,
     )  # fmt: skip
-    return FluxPipeline(FlowMatchEulerDiscreteScheduler(), vae(1), clip(), tokenizer(64), t5(), tokenizer(64), transformer)
+    return FluxPipeline(
+        FlowMatchEulerDiscreteScheduler(), vae(1), clip(), tokenizer(64), t5(), tokenizer(64), transformer
+    )
 
 
-DEFAULTS = {"title": "Tiny", "family": "flux", "width": 32, "height": 32, "sample_steps": 2, "guidance_scale": 1.0, "max_sequence_length": 32, "resolution": [32]}
+DEFAULTS = {
+    "title": "Tiny",
+    "family": "flux",
+    "width": 32,
+    "height": 32,
+    "sample_steps": 2,
+    "guidance_scale": 1.0,
+    "max_sequence_length": 32,
+    "resolution": [32],
+}
 
 
 def save(pipe: FluxPipeline, folder: Path, **defaults: object) -> Path:

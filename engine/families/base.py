@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from diffusers import DiffusionPipeline
@@ -50,7 +50,7 @@ class ModelFamily(ABC):
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder",)
     vae_parts: ClassVar[tuple[str, ...]] = ("vae",)
     denoiser_part: ClassVar[str] = "transformer"
-    default_form: ClassVar[str] = "diffusers"
+    default_form: ClassVar[Literal["diffusers", "comfyui"]] = "diffusers"
     """Names in saved LoRA files that most tools read for this family."""
 
     def __init__(self, pipe: DiffusionPipeline, defaults: ModelDefaults, folder: Path):
@@ -81,12 +81,25 @@ class ModelFamily(ABC):
         shift, scale = getattr(vae.config, "shift_factor", None) or 0.0, vae.config.scaling_factor
         return (posterior.mean - shift) * scale, posterior.std * scale
 
-    def sample(self, cond: Conditioning, negative: Conditioning | None, request: Request, **more: Any) -> Image.Image:
+    def sample(
+        self, cond: Conditioning, negative: Conditioning | None, request: Request, **more: Any
+    ) -> Image.Image:
         """One picture, made by the stock pipeline. ``negative`` is given when ``wants_negative`` says so."""
-        generator = torch.Generator().manual_seed(request.seed)  # on the CPU: the same picture on every device
-        arguments = {**cond, **(negative_names(negative) if negative else {}), **self.guidance(request), **more}
+        generator = torch.Generator().manual_seed(
+            request.seed
+        )  # on the CPU: the same picture on every device
+        arguments = {
+            **cond,
+            **(negative_names(negative) if negative else {}),
+            **self.guidance(request),
+            **more,
+        }
         return self.pipe(
-            width=request.width, height=request.height, num_inference_steps=request.steps, generator=generator, **arguments
+            width=request.width,
+            height=request.height,
+            num_inference_steps=request.steps,
+            generator=generator,
+            **arguments,
         ).images[0]
 
     def guidance(self, request: Request) -> dict[str, Any]:

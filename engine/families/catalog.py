@@ -36,7 +36,15 @@ class FamilyInfo:
 FAMILIES: dict[str, FamilyInfo] = {
     info.name: info
     for info in (
-        FamilyInfo("flux", "FLUX.1", "flux:Flux", "image", ("FluxPipeline",), ("flex1", "flux_schnell"), ModelDefaults(max_sequence_length=512)),
+        FamilyInfo(
+            "flux",
+            "FLUX.1",
+            "flux:Flux",
+            "image",
+            ("FluxPipeline",),
+            ("flex1", "flux_schnell"),
+            ModelDefaults(max_sequence_length=512),
+        ),
     )
 }
 
@@ -62,8 +70,17 @@ class BaseInfo:
 
 
 STARTER = BaseInfo(
-    "starter", "Starter", "Built in. A practice model for icons, any computer", "assets/starter", "flux", 0.034, "Apache-2.0", False,
-    "starter_lora_cpu.yaml", "flux-1-dev", read_defaults(ROOT / "assets" / "starter") or ModelDefaults(),
+    "starter",
+    "Starter",
+    "Built in. A practice model for icons, any computer",
+    "assets/starter",
+    "flux",
+    0.034,
+    "Apache-2.0",
+    False,
+    "starter_lora_cpu.yaml",
+    "flux-1-dev",
+    read_defaults(ROOT / "assets" / "starter") or ModelDefaults(),
 )
 BASES: list[BaseInfo] = [
     STARTER,
@@ -81,13 +98,18 @@ BASES: list[BaseInfo] = [
 
 def base_of(name_or_path: str) -> BaseInfo | None:
     """The row of a base model, by its hub id or path."""
-    return next((base for base in BASES if base.name_or_path == name_or_path or base.id == name_or_path), None)
+    return next(
+        (base for base in BASES if base.name_or_path == name_or_path or base.id == name_or_path), None
+    )
 
 
 def locate(name_or_path: str) -> Path | None:
     """The model's folder on this computer, in diffusers layout; None if only the hub has it."""
     models = load_settings().models
-    places = [resolve(name_or_path), *([Path(models) / name_or_path, Path(models) / Path(name_or_path).name] if models else [])]
+    places = [
+        resolve(name_or_path),
+        *([Path(models) / name_or_path, Path(models) / Path(name_or_path).name] if models else []),
+    ]
     return next((place for place in places if (place / "model_index.json").is_file()), None)
 
 
@@ -112,7 +134,10 @@ def family_name(arch: str | None, pipeline: str | None) -> str:
     for info in FAMILIES.values():
         if pipeline in info.pipelines:
             return info.name
-    raise JobError(f"The model is a {pipeline or 'kind'} that no family of Darkroom reads.", f"Known families: {known}. If it is one of them, set model.arch.")
+    raise JobError(
+        f"The model is a {pipeline or 'kind'} that no family of Darkroom reads.",
+        f"Known families: {known}. If it is one of them, set model.arch.",
+    )
 
 
 def pipeline_in(folder: Path) -> str | None:
@@ -124,6 +149,11 @@ def load_family(name: str) -> type[ModelFamily]:
     """The family's class. A broken import is an error of this family alone."""
     module, _, attribute = FAMILIES[name].dotted.partition(":")
     try:
-        return getattr(importlib.import_module(module if "." in module else f"engine.families.{module}"), attribute)
+        return getattr(
+            importlib.import_module(module if "." in module else f"engine.families.{module}"), attribute
+        )
     except ImportError as error:
-        raise JobError(f"The family {name} cannot be loaded: {error}.", "Run the doctor (launch.sh doctor); the other families still work.") from error
+        raise JobError(
+            f"The family {name} cannot be loaded: {error}.",
+            "Run the doctor (launch.sh doctor); the other families still work.",
+        ) from error

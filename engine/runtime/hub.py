@@ -34,10 +34,14 @@ def place_of(model: ModelSection) -> Path | str:
             "Use a .safetensors version of the model, in diffusers layout.",
         )
     if Path(name).exists():
-        raise JobError(f"{name} is not a model folder: it has no model_index.json.", "Give the folder of a model in diffusers layout.")
+        raise JobError(
+            f"{name} is not a model folder: it has no model_index.json.",
+            "Give the folder of a model in diffusers layout.",
+        )
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise JobError(
-            f"There is no base model at {name}.", "Give a folder in diffusers layout, or a hub id such as black-forest-labs/FLUX.1-dev."
+            f"There is no base model at {name}.",
+            "Give a folder in diffusers layout, or a hub id such as black-forest-labs/FLUX.1-dev.",
         )
     return name
 
@@ -55,22 +59,30 @@ def hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        token = "Your token has no access yet." if get_token() else "No token is set: put one in Settings, or run hf auth login."
+        token = (
+            "Your token has no access yet."
+            if get_token()
+            else "No token is set: put one in Settings, or run hf auth login."
+        )
         raise JobError(f"{name} is gated.", f"Accept its licence at {page}. {token}") from error
     except RevisionNotFoundError as error:
         raise JobError(f"{name} has no revision {revision!r}.", f"See its branches at {page}.") from error
     except RepositoryNotFoundError as error:
         raise JobError(
-            f"There is no base model {name}, here or on the hub.", "Check the spelling; private models need a token in Settings."
+            f"There is no base model {name}, here or on the hub.",
+            "Check the spelling; private models need a token in Settings.",
         ) from error
     except (EntryNotFoundError, OfflineModeIsEnabled) as error:
         if constants.HF_HUB_OFFLINE or isinstance(error, LocalEntryNotFoundError):
             raise unreachable(name) from error
-        raise JobError(f"{name} is not in diffusers layout.", "Choose a model with a model_index.json.") from error
+        raise JobError(
+            f"{name} is not in diffusers layout.", "Choose a model with a model_index.json."
+        ) from error
     except (httpx.HTTPError, OSError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise JobError(
-                f"The disk is full: {name} could not be downloaded.", "Free some space, or set HF_HOME to a larger disk."
+                f"The disk is full: {name} could not be downloaded.",
+                "Free some space, or set HF_HOME to a larger disk.",
             ) from error
         raise unreachable(name) from error
 

@@ -44,12 +44,17 @@ def open_family(model: ModelSection, dtype: torch.dtype) -> ModelFamily:
     try:
         pipe = family.pipeline_class.from_pretrained(folder, dtype=dtype, local_files_only=True, **absent)
     except (OSError, ValueError) as error:
-        raise JobError(f"The base model in {folder} cannot be loaded: {error}", "Its files may be incomplete: download it again.") from error
+        raise JobError(
+            f"The base model in {folder} cannot be loaded: {error}",
+            "Its files may be incomplete: download it again.",
+        ) from error
     pipe.set_progress_bar_config(disable=True)
     return family(pipe, defaults_of(model.name_or_path, family.name), folder)
 
 
-def load_parts(family: ModelFamily, names: tuple[str, ...], device: torch.device, dtype: torch.dtype) -> list[torch.nn.Module]:
+def load_parts(
+    family: ModelFamily, names: tuple[str, ...], device: torch.device, dtype: torch.dtype
+) -> list[torch.nn.Module]:
     """Load the named parts of the pipeline onto ``device``; those already there are only moved."""
     for name in names:
         if getattr(family.pipe, name, None) is None:
@@ -64,7 +69,10 @@ def _load_part(family: ModelFamily, name: str, dtype: torch.dtype) -> torch.nn.M
     try:
         part = module.from_pretrained(family.folder, subfolder=name, dtype=dtype, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise JobError(f"{name} of the base model in {family.folder} cannot be loaded: {error}", "Its files may be incomplete: download it again.") from error
+        raise JobError(
+            f"{name} of the base model in {family.folder} cannot be loaded: {error}",
+            "Its files may be incomplete: download it again.",
+        ) from error
     return part.eval().requires_grad_(False)
 
 

@@ -19,7 +19,12 @@ BATCH = 32
 
 
 def remember(
-    family: ModelFamily, prompts: Iterable[str], device: torch.device, held: torch.dtype, compute: torch.dtype, control: Control
+    family: ModelFamily,
+    prompts: Iterable[str],
+    device: torch.device,
+    held: torch.dtype,
+    compute: torch.dtype,
+    control: Control,
 ) -> Generator[Event, None, TextCache]:
     """Yields progress; returns a cache that has all of ``prompts``. The text encoders are gone afterwards."""
     options = repr((family.defaults.max_sequence_length, held, compute))
@@ -38,6 +43,8 @@ def together(texts: TextCache, device: torch.device, prompts: Sequence[str]) -> 
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
-def _encode(family: ModelFamily, device: torch.device, dtype: torch.dtype, prompts: Sequence[str]) -> Conditioning:
+def _encode(
+    family: ModelFamily, device: torch.device, dtype: torch.dtype, prompts: Sequence[str]
+) -> Conditioning:
     with torch.no_grad(), autocast(device, dtype):
         return family.encode_prompts(prompts)

@@ -20,7 +20,9 @@ Conditioner = Callable[[Sequence[str]], Conditioning]
 _DESCRIPTION = 0x010E  # EXIF ImageDescription
 
 
-def draw(family: ModelFamily, conditioning: Conditioner, request: Request, device: torch.device, dtype: torch.dtype) -> Image.Image:
+def draw(
+    family: ModelFamily, conditioning: Conditioner, request: Request, device: torch.device, dtype: torch.dtype
+) -> Image.Image:
     """The picture of a request, by the stock pipeline. Leaves the training's random numbers as they were."""
     denoiser = family.denoiser
     training = denoiser.training
@@ -31,7 +33,8 @@ def draw(family: ModelFamily, conditioning: Conditioner, request: Request, devic
             return family.sample(conditioning([request.prompt]), negative, request)
     except torch.OutOfMemoryError as error:
         raise JobError(
-            f"There is not enough memory to draw {request.width} x {request.height} pixels.", "Choose a smaller picture."
+            f"There is not enough memory to draw {request.width} x {request.height} pixels.",
+            "Choose a smaller picture.",
         ) from error
     finally:
         denoiser.train(training)

@@ -41,7 +41,9 @@ def _generate(job: GenerateJob, folder: RunFolder, control: Control) -> Iterator
     requests = requests_of(job.sample, family.defaults, None, family.pixel_multiple)
     control.check()
     yield Phase(name="Encoding prompts", peak=peak.take())
-    texts = yield from remember(family, [p for r in requests for p in (r.prompt, r.negative)], device, dtype, dtype, control)
+    texts = yield from remember(
+        family, [p for r in requests for p in (r.prompt, r.negative)], device, dtype, dtype, control
+    )
     control.check()
     yield Phase(name="Loading the model", peak=peak.take())
     load_parts(family, (family.denoiser_part, *family.vae_parts), device, dtype)
@@ -60,7 +62,14 @@ def _generate(job: GenerateJob, folder: RunFolder, control: Control) -> Iterator
             path = folder.sample_path(0, index, request.prompt, job.sample.format)
             image = draw(family, conditioning, request, device, dtype)
             save_picture(image, path, request, model=job.model.name_or_path, lora=label)
-            yield Sampled(step=0, index=index, prompt=request.prompt, path=path.relative_to(folder.path), seed=request.seed, column=label)
+            yield Sampled(
+                step=0,
+                index=index,
+                prompt=request.prompt,
+                path=path.relative_to(folder.path),
+                seed=request.seed,
+                column=label,
+            )
             index += 1
         if lora:
             family.pipe.unload_lora_weights()

@@ -8,14 +8,21 @@ from ..families.defaults import ModelDefaults
 from ..jobs import SampleItem, SampleSettings
 
 
-def requests_of(settings: SampleSettings, defaults: ModelDefaults, trigger: str | None, multiple: int) -> list[Request]:
+def requests_of(
+    settings: SampleSettings, defaults: ModelDefaults, trigger: str | None, multiple: int
+) -> list[Request]:
     """One request a prompt, every setting filled in; sizes are rounded down to ``multiple`` pixels."""
     items = [*(SampleItem(prompt=prompt) for prompt in settings.prompts), *settings.samples]
     return [_request(item, index, settings, defaults, trigger, multiple) for index, item in enumerate(items)]
 
 
 def _request(
-    item: SampleItem, index: int, settings: SampleSettings, defaults: ModelDefaults, trigger: str | None, multiple: int
+    item: SampleItem,
+    index: int,
+    settings: SampleSettings,
+    defaults: ModelDefaults,
+    trigger: str | None,
+    multiple: int,
 ) -> Request:
     def choose(name: str, fallback: float) -> float:
         return next(v for v in (getattr(item, name), getattr(settings, name), fallback) if v is not None)

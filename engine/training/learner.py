@@ -28,9 +28,13 @@ class Learner:
         self.job, self.bench, self.step = job, bench, 0
         self.objective = objective or FlowMatching(settings.timestep_type)
         self.parameters = bench.network.parameters()
-        self.optimizer = make_optimizer(settings.optimizer, self.parameters, settings.lr, settings.optimizer_params, bench.device)
+        self.optimizer = make_optimizer(
+            settings.optimizer, self.parameters, settings.lr, settings.optimizer_params, bench.device
+        )
         self.schedule = make_schedule(settings, self.optimizer)
-        self.average = Average(self.parameters, settings.ema_config.ema_decay) if settings.ema_config.use_ema else None
+        self.average = (
+            Average(self.parameters, settings.ema_config.ema_decay) if settings.ema_config.use_ema else None
+        )
         self.rng = torch.Generator(bench.device)
         self.scaler = torch.amp.GradScaler(bench.device.type, enabled=bench.dtype == torch.float16)
 
@@ -85,8 +89,16 @@ class Learner:
             tensors["ema"], average_steps = self.average.state()
         return State(
             step=self.step,
-            tensors={group: {name: t.detach().cpu().clone() for name, t in some.items()} for group, some in tensors.items()},
-            values={"optimizer": values, "ema_steps": average_steps, "scaler": self.scaler.state_dict(), "job": _identity(self.job)},
+            tensors={
+                group: {name: t.detach().cpu().clone() for name, t in some.items()}
+                for group, some in tensors.items()
+            },
+            values={
+                "optimizer": values,
+                "ema_steps": average_steps,
+                "scaler": self.scaler.state_dict(),
+                "job": _identity(self.job),
+            },
         )
 
     def load(self, state: State) -> None:

@@ -13,17 +13,26 @@ from ..jobs.train import OptimizerName
 
 
 def make_optimizer(
-    name: OptimizerName, parameters: list[torch.nn.Parameter], lr: float, options: dict[str, Any], device: torch.device
+    name: OptimizerName,
+    parameters: list[torch.nn.Parameter],
+    lr: float,
+    options: dict[str, Any],
+    device: torch.device,
 ) -> torch.optim.Optimizer:
     """The optimizer that a job names. An option that it does not have is an error."""
     kind = _class(name, device)
     known = set(inspect.signature(kind.__init__).parameters) - {"self", "params", "lr"}
     if unknown := sorted(set(options) - known):
-        raise JobError(f"train.optimizer_params.{unknown[0]} is not an option of {name}.", f"Known are: {', '.join(sorted(known))}.")
+        raise JobError(
+            f"train.optimizer_params.{unknown[0]} is not an option of {name}.",
+            f"Known are: {', '.join(sorted(known))}.",
+        )
     try:
         return kind(parameters, lr=lr, **options)
     except (TypeError, ValueError) as error:
-        raise JobError(f"train.optimizer_params do not suit {name}: {error}.", "Check their values.") from error
+        raise JobError(
+            f"train.optimizer_params do not suit {name}: {error}.", "Check their values."
+        ) from error
 
 
 def _class(name: OptimizerName, device: torch.device) -> type[torch.optim.Optimizer]:
@@ -49,7 +58,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
     return tensors, values
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]
+) -> None:
     """The inverse of ``optimizer_tensors``. Options stay those of the job."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **values}.items():

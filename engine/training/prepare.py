@@ -59,8 +59,13 @@ class Bench:
         """The pictures of one micro-batch, on the device. A function of its number alone."""
         chosen = [self.placed[index] for index in self.batches.at(micro)]
         pairs = [self.latents.get(self.items[one.item], one.bucket) for one in chosen]
-        mean, std = (torch.stack(list(tensors)).to(self.device, non_blocking=True) for tensors in zip(*pairs, strict=True))
-        captions = [self._caption(self.items[one.item], micro, position) for position, one in enumerate(chosen)]
+        mean, std = (
+            torch.stack(list(tensors)).to(self.device, non_blocking=True)
+            for tensors in zip(*pairs, strict=True)
+        )
+        captions = [
+            self._caption(self.items[one.item], micro, position) for position, one in enumerate(chosen)
+        ]
         return Batch(mean, std, self.conditioning(captions))
 
     def _caption(self, item: Item, micro: int, position: int) -> str:
@@ -69,7 +74,9 @@ class Bench:
 
     def conditioning(self, prompts: Sequence[str]) -> Conditioning:
         """Text features on the device: remembered ones, or fresh ones where the text encoders learn too."""
-        return together(self.texts, self.device, prompts) if self.texts else self.family.encode_prompts(prompts)
+        return (
+            together(self.texts, self.device, prompts) if self.texts else self.family.encode_prompts(prompts)
+        )
 
     @contextlib.contextmanager
     def at_hand(self, *parts: str) -> Iterator[None]:
@@ -96,7 +103,9 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     device = pick_device()
     full = isinstance(job.network, Full)
     compute = pick_dtype(job.train.dtype, device)
-    held = torch.float32 if full else pick_dtype(job.model.dtype, device)  # weights that learn are kept in fp32
+    held = (
+        torch.float32 if full else pick_dtype(job.model.dtype, device)
+    )  # weights that learn are kept in fp32
     peak = Peak(device)
     yield from _warnings(job, device)
 
@@ -110,7 +119,11 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     yield Phase(name="Opening the base model")
     family = open_family(job.model, held)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
-    requests = requests_of(job.sample, family.defaults, job.trigger_word, family.pixel_multiple) if job.sample.sample_every else []
+    requests = (
+        requests_of(job.sample, family.defaults, job.trigger_word, family.pixel_multiple)
+        if job.sample.sample_every
+        else []
+    )
     control.check()
 
     yield Phase(name="Encoding captions", peak=peak.take())
@@ -118,7 +131,11 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     if job.train.train_text_encoder:
         load_parts(family, family.text_parts, device, held)
     else:
-        prompts = {"", *(item.caption for item in items), *(p for r in requests for p in (r.prompt, r.negative))}
+        prompts = {
+            "",
+            *(item.caption for item in items),
+            *(p for r in requests for p in (r.prompt, r.negative)),
+        }
         texts = yield from remember(family, prompts, device, held, compute, control)
     control.check()
 
@@ -153,9 +170,17 @@ def _trained_parts(job: TrainJob, family: ModelFamily) -> dict[str, torch.nn.Mod
 def _warnings(job: TrainJob, device: torch.device) -> Iterator[Event]:
     """Settings that have no effect here, and settings that contradict each other."""
     if job.train.optimizer == "adamw8bit" and not has_8bit(device):
-        yield Warned(message="8-bit AdamW needs a graphics card; plain AdamW is used instead.", hint="Set train.optimizer to adamw to say so.")
+        yield Warned(
+            message="8-bit AdamW needs a graphics card; plain AdamW is used instead.",
+            hint="Set train.optimizer to adamw to say so.",
+        )
     if not isinstance(job.network, Full):
         if job.train.train_text_encoder:
-            raise JobError("Text encoders can be trained only with all weights.", "Set network.type to full, or train.train_text_encoder to false.")
+            raise JobError(
+                "Text encoders can be trained only with all weights.",
+                "Set network.type to full, or train.train_text_encoder to false.",
+            )
         if job.model.only_if_contains or job.model.ignore_if_contains:
-            yield Warned(message="model.only_if_contains and model.ignore_if_contains choose among all weights; a LoRA is chosen by network.only_if_contains.")
+            yield Warned(
+                message="model.only_if_contains and model.ignore_if_contains choose among all weights; a LoRA is chosen by network.only_if_contains."
+            )

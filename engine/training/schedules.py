@@ -25,14 +25,21 @@ def make_schedule(settings: Train, optimizer: torch.optim.Optimizer) -> torch.op
             name = "constant_with_warmup"
         return get_scheduler(name, optimizer, **common, **options)
     except TypeError as error:
-        known = set(inspect.signature(get_wsd_schedule if name == "warmup_stable_decay" else get_scheduler).parameters)
+        known = set(
+            inspect.signature(get_wsd_schedule if name == "warmup_stable_decay" else get_scheduler).parameters
+        )
         known -= {"optimizer", "name", "last_epoch", *common}
-        raise JobError(f"train.lr_scheduler_params do not suit {name}: {error}.", f"Known are: {', '.join(sorted(known))}.") from error
+        raise JobError(
+            f"train.lr_scheduler_params do not suit {name}: {error}.",
+            f"Known are: {', '.join(sorted(known))}.",
+        ) from error
 
 
 def set_step(schedule: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:
     """As if ``step`` optimizer steps had been made."""
     state: dict[str, Any] = schedule.state_dict() | {"last_epoch": step, "_step_count": step + 1}
     schedule.load_state_dict(state)
-    for group, base, factor in zip(schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+    for group, base, factor in zip(
+        schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+    ):
         group["lr"] = base * factor(step)

@@ -19,7 +19,11 @@ def draw_sigmas(kind: TimestepType, count: int, tokens: int, rng: torch.Generato
     if kind == "linear":
         return torch.rand(count, generator=rng, device=rng.device)
     sigma = torch.sigmoid(torch.randn(count, generator=rng, device=rng.device))
-    return {"sigmoid": lambda: sigma, "shift": lambda: shifted(sigma, 3.0), "flux_shift": lambda: shifted(sigma, flux_shift(tokens))}[kind]()
+    return {
+        "sigmoid": lambda: sigma,
+        "shift": lambda: shifted(sigma, 3.0),
+        "flux_shift": lambda: shifted(sigma, flux_shift(tokens)),
+    }[kind]()
 
 
 def shifted(sigma: Tensor, shift: float) -> Tensor:

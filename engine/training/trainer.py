@@ -49,7 +49,10 @@ def loop(
     total = job.train.steps
     if learner.step == 0 and not job.sample.skip_first_sample:
         yield from draw_samples(job, bench, learner, folder)
-    yield Phase(name="Training" if learner.step == 0 else f"Training, continued from step {learner.step}", peak=peak.take())
+    yield Phase(
+        name="Training" if learner.step == 0 else f"Training, continued from step {learner.step}",
+        peak=peak.take(),
+    )
     told, since = learner.step, time.perf_counter()
     last = learner.step >= total
     while not last:
@@ -65,7 +68,10 @@ def loop(
                     f"The graphics card ran out of memory {PATIENCE} times in a row.",
                     "Lower the resolution, the batch size or the rank, or turn gradient checkpointing on.",
                 ) from None
-            yield Warned(message=f"Step {learner.step} was left out: the graphics card ran out of memory.", hint="Lower the resolution or the batch size.")
+            yield Warned(
+                message=f"Step {learner.step} was left out: the graphics card ran out of memory.",
+                hint="Lower the resolution or the batch size.",
+            )
         step = learner.step
         for done, loss in readback.take(wait=step == total or control.stop):
             if not math.isfinite(loss):
@@ -75,18 +81,31 @@ def loop(
                 )
             if done % job.logging.log_every == 0 or done == total:
                 now = time.perf_counter()
-                yield Step(step=done, total=total, loss=loss, lr=learner.lr, seconds=(now - since) / max(1, done - told), memory=peak.now())
+                yield Step(
+                    step=done,
+                    total=total,
+                    loss=loss,
+                    lr=learner.lr,
+                    seconds=(now - since) / max(1, done - told),
+                    memory=peak.now(),
+                )
                 told, since = done, now
         before, last = time.perf_counter(), step == total or control.stop
         if last or control.take("save") or _due(step, job.save.save_every):
             yield from save(job, bench, learner, folder, store)
-        if control.take("sample") or _due(step, job.sample.sample_every) or (step == total and job.sample.sample_every):
+        if (
+            control.take("sample")
+            or _due(step, job.sample.sample_every)
+            or (step == total and job.sample.sample_every)
+        ):
             yield from draw_samples(job, bench, learner, folder)
         since += time.perf_counter() - before  # a step's time is its own
     yield Finished(step=learner.step, reason="completed" if learner.step >= total else "stopped")
 
 
-def save(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore) -> Iterator[Event]:
+def save(
+    job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore
+) -> Iterator[Event]:
     """The weights as other tools read them, and the exact state to continue from."""
     final = learner.step >= job.train.steps
 
@@ -105,7 +124,13 @@ def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolde
         with bench.at_hand("vae"), learner.averaged(), bench.network.scaled(request.strength):
             image = draw(bench.family, bench.conditioning, request, bench.device, bench.dtype)
         save_picture(image, path, request, model=job.model.name_or_path, run=job.name, step=str(learner.step))
-        yield Sampled(step=learner.step, index=index, prompt=request.prompt, path=path.relative_to(folder.path), seed=request.seed)
+        yield Sampled(
+            step=learner.step,
+            index=index,
+            prompt=request.prompt,
+            path=path.relative_to(folder.path),
+            seed=request.seed,
+        )
 
 
 def _due(step: int, every: int | None) -> bool:

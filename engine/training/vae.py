@@ -43,7 +43,9 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
     yield Phase(name="Loading pictures")
     learned, held_out = yield from load_pictures(job)
     if not len(held_out):
-        yield Warned(message="No picture is held out, so quality is not measured.", hint="Raise train.holdout.")
+        yield Warned(
+            message="No picture is held out, so quality is not measured.", hint="Raise train.holdout."
+        )
 
     yield Phase(name="Loading the autoencoder")
     vae = build(job).to(device)
@@ -53,7 +55,9 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
     start = restore(vae, optimizer, state) if state else 0
 
     def save(step: int, final: bool) -> Saved:
-        path = store.save(step, final, lambda target: vae.save_pretrained(target), snapshot(vae, optimizer, step))
+        path = store.save(
+            step, final, lambda target: vae.save_pretrained(target), snapshot(vae, optimizer, step)
+        )
         return Saved(step=step, path=path.relative_to(folder.path), final=final)
 
     yield Phase(name="Training")
@@ -65,7 +69,9 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
         begun = time.perf_counter()
         if len(held_out) and (step % settings.validate_every == 0 or step == settings.steps):
             yield Measured(step=step, name="psnr", value=psnr(vae, held_out, device))
-        if step < settings.steps and (control.stop or control.take("save") or step % settings.save_every == 0):
+        if step < settings.steps and (
+            control.stop or control.take("save") or step % settings.save_every == 0
+        ):
             yield save(step, final=False)
             last_saved = step
         if control.stop and last_saved == step:
@@ -82,7 +88,10 @@ def build(job: VaeJob) -> AutoencoderKL:
     """The autoencoder of ``vae_path``: random weights of its shape, or its own."""
     path = resolve(job.vae_path)
     if not (path / "config.json").is_file():
-        raise JobError(f"{job.vae_path} is not an autoencoder: it has no config.json.", "Give a folder in diffusers layout.")
+        raise JobError(
+            f"{job.vae_path} is not an autoencoder: it has no config.json.",
+            "Give a folder in diffusers layout.",
+        )
     if not job.from_scratch:
         return AutoencoderKL.from_pretrained(path, dtype=torch.float32, local_files_only=True)
     with torch.random.fork_rng(devices=[]):
@@ -109,7 +118,9 @@ def picture_paths(folder: str) -> list[Path]:
         raise JobError(f"There is no folder {folder}.", "Check datasets.path.")
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise JobError(f"There are no pictures in {folder}.", f"Known endings are {', '.join(sorted(SUFFIXES))}.")
+        raise JobError(
+            f"There are no pictures in {folder}.", f"Known endings are {', '.join(sorted(SUFFIXES))}."
+        )
     return paths
 
 
@@ -125,7 +136,9 @@ def read_picture(path: Path, resolution: int) -> np.ndarray:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image).convert("RGBA")
     except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise JobError(f"{path.name} cannot be read: {error}.", "Delete the picture, or save it again.") from error
+        raise JobError(
+            f"{path.name} cannot be read: {error}.", "Delete the picture, or save it again."
+        ) from error
     paper = Image.new("RGBA", upright.size, "white")
     paper.alpha_composite(upright)
     return np.asarray(ImageOps.fit(paper.convert("RGB"), (resolution, resolution), Image.Resampling.LANCZOS))
@@ -138,7 +151,12 @@ def to_tensor(pictures: list[np.ndarray], resolution: int) -> Tensor:
 
 
 def train_step(
-    vae: AutoencoderKL, optimizer: torch.optim.Optimizer, pictures: Tensor, step: int, settings: VaeTrain, device: torch.device
+    vae: AutoencoderKL,
+    optimizer: torch.optim.Optimizer,
+    pictures: Tensor,
+    step: int,
+    settings: VaeTrain,
+    device: torch.device,
 ) -> tuple[float, float]:
     """One step; its loss and learning rate."""
     rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
@@ -198,14 +216,20 @@ def psnr(vae: AutoencoderKL, pictures: Tensor, device: torch.device) -> float:
         pixels = as_pixels(batch).to(device)
         restored = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
         # 4 is the square of the range [-1, 1]; the floor stands for half a grey level
-        ratios.append(10 * torch.log10(4 / F.mse_loss(restored, pixels, reduction="none").mean((1, 2, 3)).clamp(min=1e-5)))
+        ratios.append(
+            10
+            * torch.log10(4 / F.mse_loss(restored, pixels, reduction="none").mean((1, 2, 3)).clamp(min=1e-5))
+        )
     return torch.cat(ratios).mean().item()
 
 
 @torch.no_grad()
 def normalise(vae: AutoencoderKL, pictures: Tensor, device: torch.device) -> None:
     """Write into the configuration what makes latents zero in the mean and one in spread over ``pictures``."""
-    means = [vae.encode(as_pixels(batch).to(device)).latent_dist.mean.double() for batch in spread(pictures, 4096).split(64)]
+    means = [
+        vae.encode(as_pixels(batch).to(device)).latent_dist.mean.double()
+        for batch in spread(pictures, 4096).split(64)
+    ]
     latents = torch.cat(means)
     vae.register_to_config(shift_factor=latents.mean().item(), scaling_factor=1 / latents.std().item())
 

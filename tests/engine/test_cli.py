@@ -45,7 +45,10 @@ def call(*arguments: object) -> tuple[int, str, str]:
 
 def test_help_is_there_without_anything_heavy() -> None:
     script = "import sys, engine.cli; print([name for name in ('torch', 'pydantic', 'diffusers', 'gradio', 'numpy') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True).stdout
+        == "[]\n"
+    )
     code, said, _ = call("--help")
     assert code == 0 and "launch.sh test" in said
     for command in ("run", "check", "families", "doctor", "lora"):
@@ -56,7 +59,9 @@ def test_help_is_there_without_anything_heavy() -> None:
 def test_the_program_sets_what_torch_must_find_before_it_is_imported() -> None:
     script = "import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_module('engine', run_name='__main__')\nfinally: import os; print(os.environ['OMP_WAIT_POLICY'])"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True).stdout.endswith("PASSIVE\n")
+    assert subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
+    ).stdout.endswith("PASSIVE\n")
 
 
 def test_run_trains_and_says_where_the_run_is(job_file: Path, tmp_path: Path) -> None:
@@ -64,7 +69,11 @@ def test_run_trains_and_says_where_the_run_is(job_file: Path, tmp_path: Path) ->
     assert code == 0 and "step 4 of 4" in said and "saved cat.safetensors" in said
     assert said.endswith(f"Finished at step 4\nThe run is in {(tmp_path / 'out' / 'cat').resolve()}\n")
     code, _, errors = call("run", job_file, "--output", tmp_path / "out", "--name", "cat")
-    assert code == 2 and errors == "cat is finished already. Choose another name to do it again. Or give --name, or --restart.\n"
+    assert (
+        code == 2
+        and errors
+        == "cat is finished already. Choose another name to do it again. Or give --name, or --restart.\n"
+    )
     made = (tmp_path / "out" / "cat" / "cat.safetensors").stat().st_mtime_ns
     assert call("run", job_file, "--output", tmp_path / "out", "--name", "cat", "--restart")[0] == 0
     assert (tmp_path / "out" / "cat" / "cat.safetensors").stat().st_mtime_ns > made
@@ -81,7 +90,10 @@ def test_a_mistake_in_the_last_job_is_told_before_the_first_begins(job_file: Pat
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(job_file.read_text().replace("steps:", "setps:"))
     code, said, errors = call("run", job_file, wrong, "--output", tmp_path / "out")
-    assert (code, said) == (2, "") and "wrong.yaml: train.setps is not a known key. Did you mean steps?" in errors
+    assert (code, said) == (
+        2,
+        "",
+    ) and "wrong.yaml: train.setps is not a known key. Did you mean steps?" in errors
     assert not (tmp_path / "out").exists()
 
 
@@ -107,11 +119,20 @@ def test_check_of_a_model_on_the_hub_says_when_the_hub_does_not_answer(job_file:
     data["model"]["name_or_path"] = "black-forest-labs/FLUX.1-dev"
     job_file.write_text(yaml.safe_dump(data))
     code, said, _ = call("check", job_file)
-    assert code == 2 and "problem  black-forest-labs/FLUX.1-dev is not on this computer, and the hub cannot be reached." in said
+    assert (
+        code == 2
+        and "problem  black-forest-labs/FLUX.1-dev is not on this computer, and the hub cannot be reached."
+        in said
+    )
 
 
 def test_check_of_pictures_to_draw_names_a_lora_that_is_missing(tmp_path: Path, base: Path) -> None:
-    job = {"kind": "generate", "name": "draw", "model": {"name_or_path": str(base)}, "loras": [{"path": str(tmp_path / "cat.safetensors")}]}
+    job = {
+        "kind": "generate",
+        "name": "draw",
+        "model": {"name_or_path": str(base)},
+        "loras": [{"path": str(tmp_path / "cat.safetensors")}],
+    }
     (tmp_path / "draw.yaml").write_text(yaml.safe_dump(job))
     code, said, _ = call("check", tmp_path / "draw.yaml")
     assert code == 2 and "There is no file" in said and "cat.safetensors" in said
@@ -126,9 +147,14 @@ def test_what_a_foreign_job_asks_for_in_vain_is_printed(tmp_path: Path, base: Pa
         "model": {"name_or_path": str(base)},
         "train": {"loss_type": "mae"},
     }
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump({"job": "extension", "config": {"name": "cat", "process": [process]}}))
+    (tmp_path / "job.yaml").write_text(
+        yaml.safe_dump({"job": "extension", "config": {"name": "cat", "process": [process]}})
+    )
     code, _, errors = call("check", tmp_path / "job.yaml")
-    assert code == 0 and "Warning: train.loss_type is not supported yet and is left out: the result will differ." in errors
+    assert (
+        code == 0
+        and "Warning: train.loss_type is not supported yet and is left out: the result will differ." in errors
+    )
 
 
 def test_families_lists_what_there_is() -> None:
@@ -148,12 +174,17 @@ def test_a_lora_is_looked_into_and_exported(job_file: Path, tmp_path: Path) -> N
     assert call("lora", "inspect", job_file)[0] == 2
 
 
-def test_a_job_error_is_a_sentence_and_exit_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_error_is_a_sentence_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["x", "check", "nowhere.yaml"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "There is no file nowhere.yaml. Check the path; presets are in presets/train.\n"
+    assert (
+        capsys.readouterr().err
+        == "There is no file nowhere.yaml. Check the path; presets are in presets/train.\n"
+    )
 
 
 # ---------------------------------------------------------------------------------------------- events, lines, and signals
@@ -179,7 +210,9 @@ def steps(count: int) -> list[Step]:
     return [Step(step=step, total=count, loss=0.5, lr=1e-3, seconds=60) for step in range(1, count + 1)]
 
 
-def test_progress_is_one_changing_line_on_a_terminal_and_few_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_one_changing_line_on_a_terminal_and_few_lines_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     events = [Phase(name="Training"), *steps(100), Finished(step=100)]
     watched, unwatched = Window(True), Window(False)
     for window in (watched, unwatched):
@@ -189,7 +222,11 @@ def test_progress_is_one_changing_line_on_a_terminal_and_few_lines_elsewhere(mon
     assert "".join(watched).count("\n") == 3 and "".join(watched).count("\r") == 100
     text = "".join(unwatched).splitlines()
     assert len(text) == 4  # the first step at once, the last one always
-    assert text[1].startswith("  step 1 of 100") and text[1].endswith("1.6 h left") and text[2].startswith("  step 100 of 100")
+    assert (
+        text[1].startswith("  step 1 of 100")
+        and text[1].endswith("1.6 h left")
+        and text[2].startswith("  step 100 of 100")
+    )
     clock = iter(range(0, 10_000, 1))
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
     unwatched.clear()
@@ -209,7 +246,9 @@ def runner_of(events, tmp_path: Path) -> Runner:
     return Runner(tmp_path / "out", tmp_path / "queue.db", events)
 
 
-def test_ctrl_c_asks_to_stop_and_the_second_one_ends(wanted: TrainJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_asks_to_stop_and_the_second_one_ends(
+    wanted: TrainJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def works(job: Job, folder: RunFolder, control: Control) -> Iterator[Event]:
         yield from steps(1)
         os.kill(os.getpid(), signal.SIGINT)
@@ -231,7 +270,9 @@ def test_ctrl_c_asks_to_stop_and_the_second_one_ends(wanted: TrainJob, tmp_path:
     assert "Run the same job again to go on from the last checkpoint." in capsys.readouterr().err
 
 
-def test_a_failure_ends_the_row_of_jobs_unless_it_is_told_to_recover(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_ends_the_row_of_jobs_unless_it_is_told_to_recover(
+    make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done: list[str] = []
 
     def works(job: Job, folder: RunFolder, control: Control) -> Iterator[Event]:

@@ -15,8 +15,16 @@ from engine.execute import explain
     [
         (JobError("It is so.", "Do this."), "It is so.", "Do this."),
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full.", "Free some space"),
-        (PermissionError(errno.EACCES, "Permission denied", "a/b.png"), "a/b.png may not be read", "permissions"),
-        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), "graphics card ran out of memory", "Lower the resolution"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "a/b.png"),
+            "a/b.png may not be read",
+            "permissions",
+        ),
+        (
+            type("OutOfMemoryError", (RuntimeError,), {})("CUDA"),
+            "graphics card ran out of memory",
+            "Lower the resolution",
+        ),
     ],
 )
 def test_what_a_person_can_mend_is_a_sentence_with_a_hint(error, message, hint):
@@ -35,7 +43,11 @@ def test_a_bug_says_so_and_keeps_its_traceback():
 def test_a_missing_base_model_is_told_and_nothing_is_trained(make_job, run):
     events = run(make_job(model={"name_or_path": "nowhere/at-all"}))
     assert events[-1].kind == "failed"
-    assert "nowhere/at-all" in events[-1].message and "hub cannot be reached" in events[-1].message and "Starter" in events[-1].hint
+    assert (
+        "nowhere/at-all" in events[-1].message
+        and "hub cannot be reached" in events[-1].message
+        and "Starter" in events[-1].hint
+    )
     assert "pickle" in run(make_job(model={"name_or_path": "old.ckpt"}), "two")[-1].message
 
 

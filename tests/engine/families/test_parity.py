@@ -13,7 +13,9 @@ from engine.families.layout import pack, unpack
 
 FAMILIES = {
     "flux": lambda: Flux(tiny.flux(), ModelDefaults.model_validate(tiny.DEFAULTS), None),
-    "flux with guidance": lambda: Flux(tiny.flux(guidance_embeds=True), ModelDefaults.model_validate(tiny.DEFAULTS), None),
+    "flux with guidance": lambda: Flux(
+        tiny.flux(guidance_embeds=True), ModelDefaults.model_validate(tiny.DEFAULTS), None
+    ),
 }
 
 
@@ -47,7 +49,9 @@ def test_predicts_what_the_pipeline_predicts(family, monkeypatch):
         for velocity, t, sample in seen:
             ours = family.predict(as_latents(sample, 16, 24), t.view(1) / 1000, cond)
             torch.testing.assert_close(ours, as_latents(velocity, 16, 24))
-            other = family.predict(as_latents(sample, 16, 24), t.view(1) / 1000, family.encode_prompts(["blue"]))
+            other = family.predict(
+                as_latents(sample, 16, 24), t.view(1) / 1000, family.encode_prompts(["blue"])
+            )
             assert not torch.equal(ours, other)
 
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
+from PIL import Image
+from safetensors.torch import load_file
 
 from engine.jobs import dump_job
 
@@ -31,7 +32,13 @@ def drive(job_file: Path, root: Path, kills: int) -> list[str]:
 def test_killed_thirty_times_ends_in_the_same_bytes_as_never(make_job, tmp_path):
     job_file = tmp_path / "job.yaml"
     job = make_job(
-        train={"steps": 400, "lr": 1e-3, "batch_size": 2, "optimizer": "adamw", "ema_config": {"use_ema": True}},
+        train={
+            "steps": 400,
+            "lr": 1e-3,
+            "batch_size": 2,
+            "optimizer": "adamw",
+            "ema_config": {"use_ema": True},
+        },
         save={"save_every": 4, "max_step_saves_to_keep": 3, "dtype": "fp32"},
         sample={"sample_every": 150, "prompts": ["[trigger] at dawn"]},
     )
@@ -44,17 +51,18 @@ def test_killed_thirty_times_ends_in_the_same_bytes_as_never(make_job, tmp_path)
         everything_under_a_final_name_is_whole(root / "tiny")
     assert "ended 0" in drive(job_file, root, 0)
     everything_under_a_final_name_is_whole(root / "tiny")
-    for name in ("tiny.safetensors", "state/000000400/optimizer.safetensors", "state/000000400/ema.safetensors"):
+    for name in (
+        "tiny.safetensors",
+        "state/000000400/optimizer.safetensors",
+        "state/000000400/ema.safetensors",
+    ):
         assert (root / "tiny" / name).read_bytes() == (tmp_path / "whole" / "tiny" / name).read_bytes(), name
-    assert not [path for path in (root / "tiny").rglob(".*")], "leftovers of killed saves are swept away"
+    assert not list((root / "tiny").rglob(".*")), "leftovers of killed saves are swept away"
 
 
 def everything_under_a_final_name_is_whole(folder: Path) -> None:
     for path in folder.rglob("*.safetensors"):
         if not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            with safe_open(path, "pt") as file:
-                file.get_tensors() if hasattr(file, "get_tensors") else [file.get_tensor(key) for key in file.keys()]
-    from PIL import Image
-
+            load_file(path)
     for path in folder.glob("samples/[0-9]*"):
         Image.open(path).load()

@@ -27,7 +27,9 @@ def step(params: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer, sca
     optimizer.step()
 
 
-@pytest.mark.parametrize(("kind", "median"), [("sigmoid", 0.5), ("linear", 0.5), ("shift", 0.75), ("flux_shift", 0.622)])
+@pytest.mark.parametrize(
+    ("kind", "median"), [("sigmoid", 0.5), ("linear", 0.5), ("shift", 0.75), ("flux_shift", 0.622)]
+)
 def test_noise_levels_have_the_median_of_their_density(kind, median):
     sigmas = draw_sigmas(kind, 20_000, 256, torch.Generator().manual_seed(0))
     assert 0 < sigmas.min() and sigmas.max() < 1
@@ -38,7 +40,9 @@ def test_flux_shift_is_that_of_the_stock_scheduler():
     from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
     for tokens in (64, 256, 1024, 4096):
-        assert flux_shift(tokens) == pytest.approx(torch.tensor(calculate_shift(tokens)).exp().item(), rel=1e-6)
+        assert flux_shift(tokens) == pytest.approx(
+            torch.tensor(calculate_shift(tokens)).exp().item(), rel=1e-6
+        )
     assert shifted(torch.tensor(0.5), 3.0).item() == pytest.approx(0.75)
 
 
@@ -67,7 +71,10 @@ SCHEDULES = {
     "linear": (dict(), {0: 1.0, 50: 0.5, 100: 0.0}),
     "cosine": (dict(), {0: 1.0, 50: 0.5, 100: 0.0}),
     "polynomial": (dict(), {0: 1.0, 50: 0.5, 100: 0.0}),
-    "warmup_stable_decay": (dict(lr_scheduler_params={"decay_type": "linear"}, lr_warmup_steps=10), {5: 0.5, 10: 1.0, 60: 1.0, 80: 0.5, 100: 0.0}),
+    "warmup_stable_decay": (
+        dict(lr_scheduler_params={"decay_type": "linear"}, lr_warmup_steps=10),
+        {5: 0.5, 10: 1.0, 60: 1.0, 80: 0.5, 100: 0.0},
+    ),
 }
 
 
@@ -94,7 +101,10 @@ def test_a_schedule_does_what_its_name_says_and_can_begin_anywhere(name):
 
 def test_an_option_that_the_schedule_does_not_have_is_named():
     with pytest.raises(JobError, match="warmup_stable_decay"):
-        make_schedule(Train(lr_scheduler="warmup_stable_decay", lr_scheduler_params={"dekay": 3}), torch.optim.SGD(parameters(), lr=1))
+        make_schedule(
+            Train(lr_scheduler="warmup_stable_decay", lr_scheduler_params={"dekay": 3}),
+            torch.optim.SGD(parameters(), lr=1),
+        )
 
 
 def test_the_average_is_shown_only_inside_and_continues_from_its_state():

@@ -22,22 +22,51 @@ def final(tmp_path: Path, root: str = "out") -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_a_run_tells_samples_saves_and_finishes(make_job, run, tmp_path):
     events = run(make_job())
-    assert kinds(events) == ["sampled", "step", "step", "saved", "sampled", "step", "step", "saved", "sampled", "finished"]
+    assert kinds(events) == [
+        "sampled",
+        "step",
+        "step",
+        "saved",
+        "sampled",
+        "step",
+        "step",
+        "saved",
+        "sampled",
+        "finished",
+    ]
     assert [e.step for e in events if e.kind == "step"] == [1, 2, 3, 4]
-    assert {p.name for p in (tmp_path / "out" / "tiny").glob("*.safetensors")} == {"tiny.safetensors", "tiny_000000002.safetensors"}
+    assert {p.name for p in (tmp_path / "out" / "tiny").glob("*.safetensors")} == {
+        "tiny.safetensors",
+        "tiny_000000002.safetensors",
+    }
     sample = next(e for e in reversed(events) if e.kind == "sampled")
     assert sample.prompt == "zzz at dawn"
     settings = read_settings(tmp_path / "out" / "tiny" / sample.path)
-    assert (settings["prompt"], settings["steps"], settings["seed"], settings["step"]) == ("zzz at dawn", 2, 42, "4")
+    assert (settings["prompt"], settings["steps"], settings["seed"], settings["step"]) == (
+        "zzz at dawn",
+        2,
+        42,
+        "4",
+    )
 
 
 def test_the_loss_falls_on_one_picture_that_is_learnt_by_heart(make_job, run):
-    events = run(make_job(train={"steps": 150, "lr": 1e-2, "batch_size": 4, "optimizer": "adamw"}, network={"type": "full"}, sample__sample_every=None))
+    events = run(
+        make_job(
+            train={"steps": 150, "lr": 1e-2, "batch_size": 4, "optimizer": "adamw"},
+            network={"type": "full"},
+            sample__sample_every=None,
+        )
+    )
     losses = [e.loss for e in events if e.kind == "step"]
     assert sum(losses[-20:]) < 0.95 * sum(losses[:20])
 
@@ -73,7 +102,11 @@ def test_stopped_and_continued_is_the_same_bytes_as_never_stopped(make_job, run,
     second = run(job, "halves")
     assert [e.step for e in second if e.kind == "step"] == list(range(stop_at + 1, 5))
     whole, halves = (tmp_path / root / "tiny" for root in ("whole", "halves"))
-    names = [name for name in files(whole) if name.startswith(("tiny.safetensors", "tiny/")) or "/000000004_" in name]
+    names = [
+        name
+        for name in files(whole)
+        if name.startswith(("tiny.safetensors", "tiny/")) or "/000000004_" in name
+    ]
     assert len(names) >= 2
     assert {n: files(whole)[n] for n in names} == {n: files(halves)[n] for n in names}
 
@@ -83,10 +116,16 @@ def test_all_weights_are_saved_as_a_folder_that_stock_diffusers_loads(make_job, 
 
     run(make_job(network={"type": "full"}, save={"dtype": "fp16"}, sample__sample_every=None))
     pipe = FluxPipeline.from_pretrained(tmp_path / "out" / "tiny" / "tiny", torch_dtype=torch.float32)
-    trained, before = pipe.transformer.state_dict(), load_file(base / "transformer" / "diffusion_pytorch_model.safetensors")
+    trained, before = (
+        pipe.transformer.state_dict(),
+        load_file(base / "transformer" / "diffusion_pytorch_model.safetensors"),
+    )
     assert trained.keys() == before.keys()
     assert any(not torch.equal(trained[key], before[key].half().float()) for key in before)
-    assert torch.equal(pipe.text_encoder_2.state_dict()["shared.weight"], tiny.flux().text_encoder_2.state_dict()["shared.weight"])
+    assert torch.equal(
+        pipe.text_encoder_2.state_dict()["shared.weight"],
+        tiny.flux().text_encoder_2.state_dict()["shared.weight"],
+    )
 
 
 def test_training_more_continues_a_finished_run(make_job, run, tmp_path):
@@ -124,7 +163,9 @@ def test_save_now_and_sample_now_change_nothing_else(make_job, run, tmp_path):
     assert final(tmp_path, "plain").read_bytes() == final(tmp_path, "asked").read_bytes()
 
 
-@pytest.mark.parametrize("phase", ["Reading pictures", "Encoding captions", "Encoding pictures", "Loading the model"])
+@pytest.mark.parametrize(
+    "phase", ["Reading pictures", "Encoding captions", "Encoding pictures", "Loading the model"]
+)
 def test_a_stop_while_loading_ends_without_a_trace_of_failure(make_job, run, phase):
     def stop(event, control):
         control.stop = control.stop or (event.kind == "phase" and event.name == phase)
@@ -137,7 +178,13 @@ def test_a_stop_while_loading_ends_without_a_trace_of_failure(make_job, run, pha
 def test_the_trained_lora_moves_stock_diffusers_as_it_moves_ours(make_job, run, tmp_path, base):
     from diffusers import FluxPipeline
 
-    run(make_job(train__steps=20, train__lr=5e-2, sample={"sample_every": 20, "prompts": ["[trigger] at dawn"], "format": "png"}))
+    run(
+        make_job(
+            train__steps=20,
+            train__lr=5e-2,
+            sample={"sample_every": 20, "prompts": ["[trigger] at dawn"], "format": "png"},
+        )
+    )
     pipe = FluxPipeline.from_pretrained(base)
     pipe.load_lora_weights(final(tmp_path))
     theirs = pipe(
