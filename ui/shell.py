@@ -90,7 +90,7 @@ class Window:
                 self.form = train.build(self.studio)
                 self.run = run.build(self.studio, self.shown)
             with gr.Tab("Sample", id="sample") as self.sample_tab, gr.Column(elem_classes="page"):
-                self.sample = sample.build(self.studio, self.tick)
+                self.sample = sample.build(self.studio)
             with gr.Tab("LoRA tools", id="tools") as self.tools_tab, gr.Column(elem_classes="page"):
                 self.tools = tools.build(self.studio)
             # reached from the corner; CSS hides its tab button

@@ -17,7 +17,8 @@ def on(
     trigger: Any, handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **more: Any
 ) -> Any:
     """Binds the handler to an event (``button.click``) or a list of events. Its updates may be empty."""
-    options = {"show_progress": "hidden", "concurrency_limit": None} | more
+    # Without show_progress_on the browser visits every widget that any handler may change, four times an event: seconds, not milliseconds.
+    options = {"show_progress": "hidden", "show_progress_on": [], "concurrency_limit": None} | more
     fn = handler if inspect.isasyncgenfunction(handler) else _nothing_is_nothing(handler)
     if isinstance(trigger, list):
         return gr.on(trigger, fn, inputs, outputs, **options)

@@ -105,6 +105,8 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
     # In the page, not in gr.State: it changes in the same patch as the caption, so that words never land on another picture.
     editing = gr.Textbox(visible=False)
     undo = gr.State(None)
+    worn = gr.State([])  # badges that the page shows
+    sent = gr.State("")  # the caption as the server knows it: what differs was typed
 
     view = [
         empty_view,
@@ -119,6 +121,8 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         big,
         caption,
         editing,
+        sent,
+        worn,
         new_name,
     ]
 
@@ -153,15 +157,17 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         """The editor with one picture of the set."""
         if not pictures:
             nothing = pieces.nothing("No pictures yet", "Add some: jpg, png or webp.")
-            return {big: nothing, caption: gr.update(value="", interactive=False), editing: f"{name}/"}
+            return {big: nothing, caption: gr.update(value="", interactive=False), editing: f"{name}/", sent: ""}
         index = next((k for k, path in enumerate(pictures) if library.key(path) == key), 0)
         path = pictures[index]
         file = library.key(path).partition("/")[2]
         image = f'<img src="{escape(pieces.url(_thumb(studio, path, LARGE)))}" alt=""><p class="hint">{escape(file)}</p>'
+        text = library.caption(path)
         return {
             big: image,
-            caption: gr.update(value=library.caption(path), interactive=True),
+            caption: gr.update(value=text, interactive=True),
             editing: library.key(path),
+            sent: text,
             thumbs: gr.update(selected_index=index if index < SHOWN else None),
         }
 
@@ -204,12 +210,23 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             with _told():
                 library.write_caption(key, text)
 
-    def refresh(key: str, text: str) -> Updates:
-        """When the caption is left: the list of what was found, and the badges."""
+    def typed(key: str, text: str, known: str) -> str:
+        """Saves what a person wrote, however it came there; what the server itself has put there is not written to any picture."""
+        if text != known:
+            save(key, text)
+        return text
+
+    def refresh(key: str, text: str, shown: list[str | None]) -> Updates:
+        """When the caption is left: the list of what was found and the badges, if they are others now."""
         save(key, text)
+        name = open_name(key)
         with _told():
-            name = open_name(key)
-            return {problems: notes(name, []), thumbs: gr.update(value=gallery(name, library.pictures(name)))}
+            pictures = library.pictures(name)
+            now = gallery(name, pictures)
+            if [badge for _, badge in now] == shown:
+                return {}
+            index = next((k for k, path in enumerate(pictures) if library.key(path) == key), None)
+            return {problems: notes(name, []), thumbs: gr.update(value=now, selected_index=index), worn: [badge for _, badge in now]}
         return {}
 
     def open_name(key: str) -> str:
@@ -311,13 +328,17 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             )
         return {}
 
+    def change_set(name: str, key: str, text: str) -> Updates:
+        save(key, text)
+        return open_set(name)
+
     def start_new() -> Updates:
         visible = {empty_view: True, data_view: False, back: True, refused: False}
         return {drop: None} | {widget: gr.update(visible=yes) for widget, yes in visible.items()}
 
-    on(drop.upload, lambda files: bring(None, files), drop, view, show_progress="minimal")
-    on(more.upload, lambda name, files: bring(name, files), [picker, more], view, show_progress="minimal")
-    on(picker.input, lambda name: open_set(name), picker, view)
+    on(drop.upload, lambda files: bring(None, files), drop, view, show_progress="minimal", show_progress_on=[drop])
+    on(more.upload, lambda name, files: bring(name, files), [picker, more], view, show_progress="minimal", show_progress_on=[thumbs])
+    on(picker.input, change_set, [picker, editing, caption], view)
     on(new_set.click, start_new, None, [empty_view, data_view, drop, back, refused])
     on(back.click, lambda: open_set(), None, view)
     on(thumbs.select, select, [editing, caption], view)
@@ -327,9 +348,9 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
     on([problems.click, refused.click], act, [editing, undo], [*view, undo])
     on(rename.click, change_name, [editing, new_name], view)
     on(remove.click, remove_set, editing, [*view, undo])
-    # "once", the default, would lose the last letters
-    on(caption.blur, refresh, [editing, caption], [problems, thumbs])
-    on(caption.input, save, [editing, caption], None, trigger_mode="always_last")
+    on(caption.blur, refresh, [editing, caption, worn], [problems, thumbs, worn])
+    # .input means keys alone: what is pasted or deleted comes as .change. "once", the default, would lose the last letters.
+    on(caption.change, typed, [editing, caption, sent], sent, trigger_mode="always_last")
     return Datasets(to_train, example, view, open_set)
 
 

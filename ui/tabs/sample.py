@@ -26,7 +26,7 @@ class Sample:
     """(run, row, step) → updates that open Compare there."""
 
 
-def build(studio: Studio, tick: gr.Timer) -> Sample:
+def build(studio: Studio) -> Sample:
     with gr.Tabs(elem_classes="sub") as looks:
         with gr.Tab("Contact sheet", id="sheet"):
             contact = sheet.build(studio)
@@ -66,5 +66,5 @@ def build(studio: Studio, tick: gr.Timer) -> Sample:
     on(pair.use.click, use, [contact.picker, pair.prompt, pair.checkpoint], both)
     on(compare_tab.select, pair.show, [contact.picker, pair.prompt, pair.checkpoint], pair.outputs)
     on(play_tab.select, play.open, None, play.outputs)
-    on(tick.tick, fresh, [contact.picker, seen], [*contact.outputs, seen])
+    on(gr.Timer(2.0).tick, fresh, [contact.picker, seen], [*contact.outputs, seen])
     return Sample(looks, contact.table, [*both, looks], open_run, look_at)

@@ -196,7 +196,7 @@ def build(studio: Studio) -> ContactSheet:
     on(picker.input, show, picker, outputs).then(follow, picker, outputs)
     on(draw.click, ask, [picker, prompts, ticked], outputs)
     on(halt.click, stop, picker, None)
-    on(take.click, write, [picker, form], file, show_progress="minimal").success(
+    on(take.click, write, [picker, form], file).success(
         None, file, None, js=download("export-file")
     )
     return ContactSheet(picker, table, told, halt, outputs, show, key, follow, mark)

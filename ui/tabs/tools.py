@@ -113,9 +113,9 @@ def build(studio: Studio) -> Tools:
     def open_page() -> Updates:
         return {lora: gr.update(choices=_choices(studio))}
 
-    on(lora.input, lambda path: {own: None} | look(path), lora, outputs, show_progress="minimal")
-    on(own.upload, lambda path: {lora: None} | look(path), own, outputs, show_progress="minimal")
-    on(take.click, write, [lora, own, form], file, show_progress="minimal").success(
+    on(lora.input, lambda path: {own: None} | look(path), lora, outputs, show_progress="minimal", show_progress_on=[title])
+    on(own.upload, lambda path: {lora: None} | look(path), own, outputs, show_progress="minimal", show_progress_on=[title])
+    on(take.click, write, [lora, own, form], file).success(
         None, file, None, js=download("tool-export-file")
     )
     return Tools(lora, outputs, open_page)

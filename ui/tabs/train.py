@@ -309,29 +309,34 @@ def build(studio: Studio) -> TrainForm:  # noqa: PLR0915 - a layout and its even
     # ---- events ----------------------------------------------------------------------------------------------------------
     typing = {"trigger_mode": "always_last"}  # "once", the default, loses the last letters
     on(
-        [widget.input for widget in simple.widgets],
+        _typing(simple.widgets),
         on_type(simple),
         {*simple.widgets, typed, shown, told},
         outputs,
         **typing,
     )
     on(
-        [widget.input for widget in pro.widgets],
+        _typing(pro.widgets),
         on_type(pro),
         {*pro.widgets, typed, shown, told},
         outputs,
         **typing,
     )
-    on(code.input, on_yaml, inputs, outputs, **typing)
+    on([code.input, code.blur], on_yaml, inputs, outputs, **typing)
     on(base.input, on_base, inputs, outputs, **typing)
     on(pictures.input, on_pictures, inputs, outputs, **typing)
     on(length.input, lambda values: on_length(values, values[length]), inputs | {length}, outputs, **typing)
     on(level.input, switch, inputs | {level}, outputs, **typing)
     sections = [section for _, section in pro.sections]
-    on(search.input, pro.search, search, [*pro.widgets, *sections], **typing)
+    on(search.change, pro.search, search, [*pro.widgets, *sections], **typing)
     return TrainForm(
         page, go, flight, inputs, outputs, level, reopen, prepare, submit, dataset_of, put_trigger
     )
+
+
+def _typing(widgets: list[Any]) -> list[Any]:
+    """Events of a person's typing. A text field's .input means keys alone: what is pasted or deleted is heard when it is left."""
+    return [event for widget in widgets for event in (widget.input, getattr(widget, "blur", None)) if event]
 
 
 def _tile(base: BaseInfo) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from pictures import draw
 from PIL import Image
@@ -175,6 +176,22 @@ def test_a_damaged_file_is_made_again_and_told_of(fill, small_shards, tmp_path, 
     assert same(before, everything(again, items, placed))
     assert len(files(tmp_path)) == count
     assert fill()[1].pictures == 0
+
+
+def test_a_file_that_is_nobodys_is_deleted_when_it_cannot_be_read(fill, tmp_path):
+    fill()
+    stray = files(tmp_path)[0].with_name("stray.safetensors")
+    stray.write_bytes(b"x" * 100)
+    assert fill(flip_x=True)[1].pictures == 12
+    assert not stray.exists()
+
+
+def test_what_does_not_fit_into_memory_is_not_read_beforehand(fill, monkeypatch):
+    fill()
+    read, load = [], safetensors.torch.load
+    monkeypatch.setattr(safetensors.torch, "load", lambda data: read.append(data) or load(data))
+    assert fill(memory=0)[1].pictures == 0 and not read
+    assert fill()[1].pictures == 0 and read
 
 
 def test_a_single_wrong_bit_is_noticed(fill, tmp_path):

@@ -184,7 +184,7 @@ def test_damaged_exif_does_not_cost_the_picture(tmp_path):
 
 def test_measuring_reads_only_the_head(tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", decoded.append)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda self: decoded.append(self))
     Image.effect_noise((300, 200), 90).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:500])
     assert measure(tmp_path / "a.png") == (300, 200)

@@ -186,12 +186,12 @@ def test_name_and_variables_are_filled_in_everywhere(monkeypatch: pytest.MonkeyP
 
 
 def test_flags_in_prompts_become_settings_and_the_order_stays() -> None:
-    prompts = ["a cat", "a dog -- well-known --w 512 --h 768 --d 7 --cfg 2.5 --steps 9 --m 0.5 --n mud", "a car --ctrl_img x.png --w wide"]
+    prompts = ["a cat", "a dog -- well--known --w 512 --h 768 --d 7 --cfg 2.5 --steps 9 --m 0.5 --n mud", "a car --ctrl_img x.png --w wide"]
     job, notes = read(changed("sample", prompts=prompts))
     assert job.sample.prompts == []
     cat, dog, car = job.sample.samples
     assert cat.prompt == "a cat" and cat.width is None
-    assert dog.prompt == "a dog -- well-known" and dog.neg == "mud"
+    assert dog.prompt == "a dog -- well--known" and dog.neg == "mud"
     assert (dog.width, dog.height, dog.seed, dog.guidance_scale, dog.sample_steps, dog.network_multiplier) == (512, 768, 7, 2.5, 9, 0.5)
     assert car.prompt == "a car" and "sample prompt 3 has --ctrl_img --w, not supported yet" in notes
 
