@@ -6,6 +6,7 @@ the LoRA did not learn from (assets/examples/car-held-out). Needs the extra "mea
 similarity   of a picture to the nearest held-out one: cosine of EfficientNet-Lite0 features, mean over 12 concept prompts
 colour       distance of the colour histograms of those 12 pictures and the held-out ones: 0 the same, 1 nothing in common
 plain        the similarity of 12 prompts that have nothing to do with the concept: it should stay
+plain_kept   similarity of those 12 pictures after to the same before, same seeds: 1 untouched. No bar, but it shows harm that plain hides
 Colour alone misleads (mush in the right colours is near), so look at the sheet: held-out, before, after, plain before, plain after.
 """
 
@@ -65,6 +66,7 @@ def compare(base: Path, file: Path, trigger: str, held_out: Path, net: Efficient
     after = draw(pipeline, wants, prompts)
 
     count, features = len(CONCEPT), net(real)
+
     def similarity(pictures: list[Image.Image]) -> float:
         return (net(pictures) @ features.T).max(1).values.mean().item()
 
@@ -76,7 +78,9 @@ def compare(base: Path, file: Path, trigger: str, held_out: Path, net: Efficient
             ("plain", similarity, slice(count, None)),
         )
     }
+    kept = (net(before[count:]) * net(after[count:])).sum(1).mean().item()
     gained = {name: round(values["after"] - values["before"], 3) for name, values in figures.items()}
+    figures["plain_kept"] = round(kept, 3)
     figures["holds"] = {
         f"similarity rises by {MORE_SIMILAR}": gained["similarity"] >= MORE_SIMILAR,
         f"colour distance falls by {NEARER_IN_COLOUR:.0%}": -gained["colour"] >= NEARER_IN_COLOUR * figures["colour"]["before"],

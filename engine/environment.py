@@ -10,6 +10,7 @@ DEFAULTS = {
     "TOKENIZERS_PARALLELISM": "false",  # it only warns about forks here
     "TRANSFORMERS_VERBOSITY": "error",  # it tells of torchvision, which is left out on purpose
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_VERBOSITY": "error",  # its retries become one sentence of ours
     "GRADIO_ANALYTICS_ENABLED": "False",
     "DO_NOT_TRACK": "1",
 }

@@ -85,12 +85,12 @@ STARTER = BaseInfo(
 BASES: list[BaseInfo] = [
     STARTER,
     BaseInfo(
-        "flux-dev", "FLUX.1 dev", "Best pictures. 24 GB card", "black-forest-labs/FLUX.1-dev", "flux", 33.7, "FLUX.1 [dev] Non-Commercial", True,
-        "flux_lora_24gb.yaml", "flux-1-dev", ModelDefaults(title="FLUX.1 dev", family="flux", max_sequence_length=512),
+        "flux-dev", "FLUX.1 dev", "Best pictures. 48 GB card", "black-forest-labs/FLUX.1-dev", "flux", 33.7, "FLUX.1 [dev] Non-Commercial", True,
+        "flux_lora_48gb.yaml", "flux-1-dev", ModelDefaults(title="FLUX.1 dev", family="flux", max_sequence_length=512),
     ),
     BaseInfo(
-        "flux-schnell", "FLUX.1 schnell", "Free to use for work. 24 GB card", "black-forest-labs/FLUX.1-schnell", "flux", 33.7, "Apache-2.0", True,
-        "flux_schnell_lora_24gb.yaml", "flux-1-schnell",
+        "flux-schnell", "FLUX.1 schnell", "Free to use for work. 48 GB card", "black-forest-labs/FLUX.1-schnell", "flux", 33.7, "Apache-2.0", True,
+        "flux_schnell_lora_48gb.yaml", "flux-1-schnell",
         ModelDefaults(title="FLUX.1 schnell", family="flux", sample_steps=4, guidance_scale=1.0, max_sequence_length=256),
     ),
 ]  # fmt: skip

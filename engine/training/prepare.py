@@ -16,7 +16,7 @@ from ..control import Control
 from ..data.batches import Batches
 from ..data.buckets import Placed, place
 from ..data.cache import LatentCache, TextCache
-from ..data.captions import dropped
+from ..data.captions import TRIGGER, dropped
 from ..data.scan import Item, scan
 from ..errors import JobError
 from ..events import Event, Phase, Warned
@@ -115,6 +115,11 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
         for index, dataset in enumerate(job.datasets)
         for item in scan(dataset, trigger=dataset.trigger_word or job.trigger_word, index=index)
     ]
+    if any(TRIGGER in item.caption for item in items):
+        yield Warned(
+            message=f"Captions say {TRIGGER}, and there are no trigger words.",
+            hint="Set trigger_word, or they are learned as that.",
+        )
     control.check()
     yield Phase(name="Opening the base model")
     family = open_family(job.model, held)

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..control import Control
+from ..data.pictures import decode, find_pictures
 from ..errors import JobError
 from ..events import Event, Finished, Measured, Phase, Progress, Saved, Step, Warned
 from ..jobs.vae import VaeJob, VaeTrain
@@ -28,7 +29,6 @@ from ..runs.folder import RunFolder
 from ..runtime.device import autocast, pick_device, pick_dtype
 from ..settings import resolve
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 WARMUP_STEPS = 50
 LAST_LR = 0.02
 """Share of the learning rate that the cosine ends with."""
@@ -101,7 +101,7 @@ def build(job: VaeJob) -> AutoencoderKL:
 
 def load_pictures(job: VaeJob) -> Generator[Event, None, tuple[Tensor, Tensor]]:
     """All pictures as two uint8 tensors BCHW: those to learn from, and those held out."""
-    paths = [path for dataset in job.datasets for path in picture_paths(dataset.path)]
+    paths = [path for dataset in job.datasets for path in find_pictures(resolve(dataset.path))]
     sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for done, path in enumerate(paths, 1):
         sides[is_held_out(path, job.train.holdout)].append(read_picture(path, job.train.resolution))
@@ -112,18 +112,6 @@ def load_pictures(job: VaeJob) -> Generator[Event, None, tuple[Tensor, Tensor]]:
     return to_tensor(sides[0], job.train.resolution), to_tensor(sides[1], job.train.resolution)
 
 
-def picture_paths(folder: str) -> list[Path]:
-    root = resolve(folder)
-    if not root.is_dir():
-        raise JobError(f"There is no folder {folder}.", "Check datasets.path.")
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise JobError(
-            f"There are no pictures in {folder}.", f"Known endings are {', '.join(sorted(SUFFIXES))}."
-        )
-    return paths
-
-
 def is_held_out(path: Path, share: float) -> bool:
     """A fixed draw by name. Variants of one picture, ``<picture>__<n>``, are all on the same side."""
     digest = hashlib.sha256(path.stem.split("__")[0].encode()).digest()
@@ -131,17 +119,8 @@ def is_held_out(path: Path, share: float) -> bool:
 
 
 def read_picture(path: Path, resolution: int) -> np.ndarray:
-    """HWC uint8, over white, turned upright, cropped to a square in the middle."""
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise JobError(
-            f"{path.name} cannot be read: {error}.", "Delete the picture, or save it again."
-        ) from error
-    paper = Image.new("RGBA", upright.size, "white")
-    paper.alpha_composite(upright)
-    return np.asarray(ImageOps.fit(paper.convert("RGB"), (resolution, resolution), Image.Resampling.LANCZOS))
+    """HWC uint8, cropped to a square in the middle."""
+    return np.asarray(ImageOps.fit(decode(path), (resolution, resolution), Image.Resampling.LANCZOS))
 
 
 def to_tensor(pictures: list[np.ndarray], resolution: int) -> Tensor:

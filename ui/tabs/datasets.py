@@ -66,7 +66,6 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             picker = Choice(
                 [],
                 show_label=False,
-                container=False,
                 scale=0,
                 min_width=180,
                 visible=False,

@@ -22,7 +22,7 @@ from ..sheet import progress
 from ..studio import Studio
 from ..wiring import Updates, on
 
-NONE = "No LoRA"
+NONE, IN_USE = "No LoRA", " · in use"
 FORMATS = {"Square": 1.0, "Portrait": 3 / 4, "Wide": 16 / 9}
 
 
@@ -31,8 +31,9 @@ class Playground:
     lora: gr.Dropdown
     make: gr.Button
     outputs: list[Any]
-    open: Callable[[], Updates]
-    """Updates for a person who comes to this page: the checkpoints that there are, the newest picture."""
+    inputs: list[Any]
+    open: Callable[[str, str, str], Updates]
+    """(LoRA, prompt, format) → updates for a person who comes to this page."""
 
 
 def build(studio: Studio) -> Playground:
@@ -166,9 +167,13 @@ def build(studio: Studio) -> Playground:
             facts: pieces.facts(_facts(job, pictures), ""),
         }
 
-    def open_page() -> Updates:
+    def open_page(path: str, words: str, form: str) -> Updates:
+        """The checkpoints that there are; for who has written nothing yet, the one in use with a prompt of its run."""
         choices = loras(studio)
         updates: Updates = {lora: gr.update(choices=choices)}
+        if not words and not path and len(choices) > 1:
+            best = next((one for words_, one in choices if words_.endswith(IN_USE)), choices[1][1])
+            updates = {lora: gr.update(choices=choices, value=best)} | of_lora(best, form, "")
         name = studio.memory.get("drawing")
         record = runner.get(name) if name else None
         if record:
@@ -191,7 +196,7 @@ def build(studio: Studio) -> Playground:
         outputs,
     )
     on(halt.click, lambda: runner.ask(studio.memory.get("drawing"), "stop"), None, None)
-    return Playground(lora, make, outputs, open_page)
+    return Playground(lora, make, outputs, [lora, prompt, shape], open_page)
 
 
 def loras(studio: Studio) -> list[tuple[str, str]]:
@@ -202,7 +207,7 @@ def loras(studio: Studio) -> list[tuple[str, str]]:
         for one in reversed(studio.checkpoints(record)):
             found.append(
                 (
-                    f"{record.name} · step {one.step:,}{' · in use' if one.step == chosen else ''}",
+                    f"{record.name} · step {one.step:,}{IN_USE if one.step == chosen else ''}",
                     str(one.path),
                 )
             )

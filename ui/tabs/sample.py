@@ -65,6 +65,6 @@ def build(studio: Studio) -> Sample:
     on(pair.checkpoint.input, pair.show, [contact.picker, pair.prompt, pair.checkpoint], pair.outputs)
     on(pair.use.click, use, [contact.picker, pair.prompt, pair.checkpoint], both)
     on(compare_tab.select, pair.show, [contact.picker, pair.prompt, pair.checkpoint], pair.outputs)
-    on(play_tab.select, play.open, None, play.outputs)
+    on(play_tab.select, play.open, play.inputs, play.outputs)
     on(gr.Timer(2.0).tick, fresh, [contact.picker, seen], [*contact.outputs, seen])
     return Sample(looks, contact.table, [*both, looks], open_run, look_at)

@@ -35,49 +35,45 @@ class SettingsPage:
 
 def build() -> SettingsPage:
     now = load_settings()
-    with gr.Column(elem_classes="card form half"):
-        Piece(pieces.heading("Settings", "Kept on this computer. Nothing is sent anywhere."))
-        folders = {
-            name: Words(
-                _shown(now, name),
-                label=words,
-                placeholder="none" if name == "models" else "",
-                elem_id=f"folder-{name}",
-            )
-            for name, words in FOLDERS.items()
-        }
-        told = Piece("")
-        keep = gr.Button("Save", size="md", elem_id="save-settings")
-    with gr.Column(elem_classes="card form half"):
-        Piece(
-            pieces.heading(
-                "Hugging Face token",
-                "Only for gated models such as FLUX.1 dev. Never shown again, never sent to anyone else.",
-            )
-        )
-        state = Piece("", elem_id="token-state")
-        token = Words(
-            show_label=False,
-            container=False,
-            type="password",
-            placeholder="hf_…",
-            elem_id="token",
-            max_length=200,
-        )
-        with gr.Row(elem_classes="actions"):
-            log_in = gr.Button("Set", size="md", scale=0, min_width=110)
-            log_out = gr.Button("Remove", size="md", scale=0, min_width=110)
-    with gr.Column(elem_classes="card form half"):
-        wants = defaults_of(STARTER.name_or_path)
-        Piece(pieces.heading("About the Starter", wants.note or STARTER.note))
-        Piece(
-            pieces.facts(
-                [
-                    ("made of", "the FLUX architecture, very small"), ("pictures", f"{wants.width} × {wants.height} pixels"),
-                    ("licence", STARTER.licence), ("good for", "learning how it goes, in minutes, without a graphics card"),
-                ]
-            )
-        )  # fmt: skip
+    with gr.Row(elem_classes="split"):
+        with gr.Column(scale=1, min_width=320, elem_classes="card form"):
+            Piece(pieces.heading("Settings", "Kept on this computer. Nothing is sent anywhere."))
+            folders = {
+                name: Words(
+                    _shown(now, name), label=words, placeholder="none" if name == "models" else "", elem_id=f"folder-{name}"
+                )
+                for name, words in FOLDERS.items()
+            }
+            told = Piece("")
+            keep = gr.Button("Save", size="md", elem_id="save-settings")
+        with gr.Column(scale=1, min_width=320):
+            with gr.Column(elem_classes="card form"):
+                Piece(pieces.heading("Hugging Face token", "Only for gated models such as FLUX.1 dev."))
+                state = Piece("", elem_id="token-state")
+                token = Words(
+                    label="Token",
+                    info="Kept by the hub's own client, and never shown again.",
+                    type="password",
+                    placeholder="hf_…",
+                    elem_id="token",
+                    max_length=200,
+                )
+                with gr.Row(elem_classes="actions"):
+                    log_in = gr.Button("Set", size="md", scale=0, min_width=110)
+                    log_out = gr.Button("Remove", size="md", scale=0, min_width=110)
+            with gr.Column(elem_classes="card form"):
+                wants = defaults_of(STARTER.name_or_path)
+                Piece(pieces.heading("About the Starter", wants.note or STARTER.note))
+                Piece(
+                    pieces.facts(
+                        [
+                            ("made of", "the FLUX architecture, very small"),
+                            ("pictures", f"{wants.width} × {wants.height} pixels"),
+                            ("licence", STARTER.licence),
+                            ("good for", "learning how it goes, on any computer"),
+                        ]
+                    )
+                )
     outputs = [*folders.values(), told, state, token, log_out]
 
     def open_page() -> Updates:

@@ -47,7 +47,7 @@ def build(studio: Studio) -> ContactSheet:
     with gr.Row(elem_classes="title-row"):
         verdict = Piece("", elem_id="verdict")
         picker = Choice(
-            run_names(studio), show_label=False, container=False, scale=0, min_width=180, elem_id="sheet-run"
+            run_names(studio), show_label=False, scale=0, min_width=180, elem_id="sheet-run"
         )
         form = Options(
             FORMS,
