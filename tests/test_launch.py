@@ -21,13 +21,13 @@ from engine import bootstrap, install, pip
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ["launch.sh", "launch.bat", "engine/__init__.py", "engine/bootstrap.py", "engine/install.py", "engine/pip.py"]
 APP = """import json, os, signal, sys, time
-print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "python": sys.prefix, "policy": os.environ["OMP_WAIT_POLICY"]}), flush=True)
-if "--wait" in sys.argv:
-    try:
+try:  # around the line that says it is there: the Ctrl-C may come right after it
+    print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "python": sys.prefix, "policy": os.environ["OMP_WAIT_POLICY"]}), flush=True)
+    if "--wait" in sys.argv:
         time.sleep(60)
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-        sys.exit(7)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    sys.exit(7)
 sys.exit(3)
 """
 posix = pytest.mark.skipif(os.name == "nt", reason="launch.sh is for the others")

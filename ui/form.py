@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from engine.errors import JobError
 from engine.jobs import explain, read_yaml
+from engine.jobs.explain import place
 
 Draft = dict[str, Any]
 WORDS = {
@@ -133,7 +134,7 @@ class Form:
 def _told(item: Field, problem: str | None) -> dict[str, Any]:
     """The sentence under a widget: its help, or what is wrong with it."""
     return (
-        {"info": plain(problem), "elem_classes": ["wrong"]}
+        {"info": plain(problem, item.path), "elem_classes": ["wrong"]}
         if problem
         else {"info": item.help, "elem_classes": []}
     )
@@ -280,7 +281,8 @@ def _text(item: Field, value: Any) -> Any:
         return ", ".join(map(str, value))
     if item.shape == "yaml" and not isinstance(value, str):
         return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).strip()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    # 1e-05 and not 0.00001, 2 and not 2.0, but never rounded
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 def _parse(item: Field, value: Any) -> Any:
@@ -322,10 +324,10 @@ def check(model: type[BaseModel], draft: Draft) -> tuple[Any, dict[str, str]]:
         return None, explain(model, error)
 
 
-def plain(sentence: str) -> str:
-    """The sentence without the path in front of it, safe where Gradio reads Markdown."""
-    path, colon, rest = sentence.partition(": ")
-    words = rest if colon and " " not in path else sentence
+def plain(sentence: str, path: str) -> str:
+    """The sentence without the field's own path in front of it, safe where Gradio reads Markdown."""
+    own = place(int(part) if part.isdigit() else part for part in path.split("."))
+    words = sentence.removeprefix(f"{own} ")
     words = words[:1].upper() + words[1:]
     for sign in "\\`*_{}[]<>()#!|$&~":
         words = words.replace(

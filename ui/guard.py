@@ -6,10 +6,10 @@ import asyncio
 import base64
 import binascii
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,16 +58,17 @@ class Guard:
     async def _answer(self, scope: Scope) -> Response | None:
         """What is said instead of letting the request through; None lets it through."""
         headers = Headers(scope=scope)
-        host = urlsplit(f"//{headers.get('host', '')}")
+        try:
+            host, origin = urlsplit(f"//{headers.get('host', '')}"), urlsplit(headers.get("origin", ""))
+        except ValueError:  # half an IPv6 address
+            return PlainTextResponse(NOT_OURS, 403)
         if (
             self.password is None and host.hostname not in HERE
         ):  # another name for this address: DNS rebinding
             return PlainTextResponse(NOT_HERE, 403)
         if scope["method"] not in {"GET", "HEAD"}:
-            origin = headers.get("origin")
-            if (origin is not None and urlsplit(origin).netloc != host.netloc) or headers.get(
-                "sec-fetch-site"
-            ) == "cross-site":
+            foreign = "origin" in headers and origin.netloc != host.netloc
+            if foreign or headers.get("sec-fetch-site") == "cross-site":
                 return PlainTextResponse(NOT_OURS, 403)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         if "token" in query and _same(query.pop("token"), self.token):
@@ -92,11 +93,8 @@ class Guard:
         return response
 
     def _known(self, cookie: str) -> bool:
-        try:
-            morsel = SimpleCookie(cookie).get(self.cookie)
-        except CookieError:
-            return False
-        return morsel is not None and _same(morsel.value, self.token)
+        # not SimpleCookie: it gives up at a cookie of another program that is not by the book, and ours would be lost
+        return _same(cookie_parser(cookie).get(self.cookie, ""), self.token)
 
     async def _ask(self, headers: Headers) -> Response:
         if self.password is None:

@@ -13,8 +13,9 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from engine.data.captions import read_caption
@@ -22,7 +23,7 @@ from engine.data.findings import Finding, find_problem, findings
 from engine.data.pictures import IMAGE_SUFFIXES, find_pictures
 from engine.errors import JobError
 from engine.runs.atomic import replace_file, replace_text
-from engine.runs.folder import slug
+from engine.runs.folder import DEVICES, slug
 from engine.settings import resolve
 
 from . import thumbs
@@ -64,8 +65,8 @@ class Library:
         self._findings: dict[Path, tuple[int | None, list[Finding]]] = {}
 
     def names(self) -> list[str]:
-        folders = (path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        return sorted((path.name for path in folders), key=str.lower)
+        names = (path.name for path in self.root.iterdir() if self.name_of(path) == path.name)
+        return sorted(names, key=str.lower)
 
     def folder(self, name: str) -> Path:
         """The data set's folder. A name that leads anywhere else is an error."""
@@ -132,10 +133,11 @@ class Library:
     def findings(self, name: str, resolution: int | None = None) -> list[Finding]:
         """What a person should know about a data set; looked at again only when a file has changed."""
         folder = self.folder(name)
-        files = sorted(
-            (str(path), (facts := path.stat()).st_mtime_ns, facts.st_size) for path in folder.rglob("*")
-        )
-        state = hash((tuple(files), resolution))
+        files = []
+        for path in folder.rglob("*"):
+            with suppress(FileNotFoundError):  # it has just been taken away
+                files.append((str(path), (facts := path.lstat()).st_mtime_ns, facts.st_size))
+        state = hash((tuple(sorted(files)), resolution))
         if self._findings.get(folder, (None, []))[0] != state:
             self._findings[folder] = state, findings(folder, CAPTION, resolution)
         return self._findings[folder][1]
@@ -221,34 +223,36 @@ class Library:
         added = added or Added()
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
-        stems: dict[tuple[str, str], str] = {}
+        stems: dict[tuple[str, str], list[str]] = {}
         for item in sorted(arrivals, key=lambda item: not _is_picture(item.name)):
             key = item.group, Path(item.name).stem
             if _is_picture(item.name):
                 self._bring_picture(folder, item, stems, added)
-            elif (stem := stems.get(key)) or any(path.stem == key[1] for path in self.pictures(name)):
-                replace_text(folder / f"{stem or key[1]}{CAPTION}", _text(item.path))
+            elif key in stems or any(path.stem == key[1] for path in self.pictures(name)):
+                for stem in stems.get(key, [key[1]]):
+                    replace_file(folder / f"{stem}{CAPTION}", partial(shutil.copyfile, item.path))
                 added.captions += 1
             else:
                 added.refused.append((item.name, "is a caption without a picture of the same name"))
         return added
 
     def _bring_picture(
-        self, folder: Path, item: _Arrival, stems: dict[tuple[str, str], str], added: Added
+        self, folder: Path, item: _Arrival, stems: dict[tuple[str, str], list[str]], added: Added
     ) -> None:
         key, suffix = (item.group, Path(item.name).stem), Path(item.name).suffix.lower()
         if problem := find_problem(item.path):
             added.refused.append((item.name, f"cannot be read: {problem}"))
             return
         stem, number = _clean(key[1]), 2
-        while (target := folder / f"{stem}{suffix}").exists():
-            if filecmp.cmp(target, item.path, shallow=False):
-                stems[key] = stem
+        # one of another kind, too: both would have the same caption
+        while there := [path for kind in IMAGE_SUFFIXES if (path := folder / f"{stem}{kind}").exists()]:
+            if any(filecmp.cmp(path, item.path, shallow=False) for path in there):
+                stems.setdefault(key, []).append(stem)
                 added.known += 1
                 return
             stem, number = f"{_clean(key[1])}-{number}", number + 1
-        replace_file(target, lambda new: shutil.copyfile(item.path, new))
-        stems[key] = stem
+        replace_file(folder / f"{stem}{suffix}", partial(shutil.copyfile, item.path))
+        stems.setdefault(key, []).append(stem)
         added.pictures += 1
 
 
@@ -262,12 +266,10 @@ def _wanted(name: str) -> bool:
 
 def _clean(stem: str) -> str:
     """A file name that every system takes; letters of any script stay."""
-    text = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", stem).strip(" .")[:120]
+    text = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", stem).strip(" .")
+    text = text.encode("utf-8", "ignore")[:180].decode("utf-8", "ignore").rstrip(" .")  # a name has 255 bytes
+    text = f"{text}_" if DEVICES.fullmatch(text) else text
     return text or hashlib.sha256(stem.encode("utf-8", "replace")).hexdigest()[:8]
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8-sig", errors="replace").strip() + "\n"
 
 
 @contextmanager
@@ -304,7 +306,13 @@ def _unzip(archive: Path, room: Path, added: Added) -> list[_Arrival]:
                     added.refused.append((inside.name, "is not a picture or a caption"))
                     continue
                 target = room / f"{number}{inside.suffix.lower()}"
-                size = _extract(file, member, target, min(MOST_BYTES, room_left))
+                try:
+                    size = _extract(file, member, target, min(MOST_BYTES, room_left))
+                except (RuntimeError, OSError):  # a password, a way of packing that is not known, a full disk: for all
+                    raise
+                except Exception:  # damaged bytes raise anything at all
+                    added.refused.append((inside.name, "is damaged"))
+                    continue
                 if size is None:
                     added.refused.append((inside.name, "is too large"))
                     continue
@@ -312,7 +320,7 @@ def _unzip(archive: Path, room: Path, added: Added) -> list[_Arrival]:
                 found.append(_Arrival(f"{archive}/{inside.parent}", inside.name, target))
     except JobError as error:
         added.refused.append((archive.name, error.message))
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+    except Exception as error:  # damaged bytes raise anything at all, from BadZipFile to struct.error
         secret = "password" in str(error) or "encrypted" in str(error)
         added.refused.append(
             (archive.name, "has a password" if secret else "cannot be opened; the zip is broken")

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import time
 import urllib.error
@@ -93,11 +94,14 @@ def _serve(options: Options, listening: socket.socket, port: int, say: Callable[
                 webbrowser.open(f"{address}?token={token}")
 
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):  # a closed terminal saves what is running, as Ctrl-C does
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end)
     try:
         runner.start()
         Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass  # uvicorn has ended in order, and passes the key on
+    except (KeyboardInterrupt, SystemExit):
+        pass  # uvicorn has ended in order, and passes the signal on
     finally:
         if any(run.status == "running" for run in runner.runs()):
             say("Saving what is running …")
@@ -119,7 +123,7 @@ def _application(token: str, port: int, options: Options) -> tuple[Any, Any]:
 
     from .guard import Guard
     from .shell import build, served
-    from .theme import REMEMBER_THEME, make_theme, stylesheet
+    from .theme import HEAD, make_theme, stylesheet
 
     runner = Runner()
     demo = build(runner)
@@ -130,7 +134,7 @@ def _application(token: str, port: int, options: Options) -> tuple[Any, Any]:
         allowed_paths=[str(path) for path in served()],
         theme=make_theme(),
         css=stylesheet(),
-        head=REMEMBER_THEME,
+        head=HEAD,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
@@ -143,6 +147,10 @@ def _application(token: str, port: int, options: Options) -> tuple[Any, Any]:
         else None,
     )
     return Guard(app, token, port, options.password if options.host not in LOCAL else None), runner
+
+
+def _end(*_: Any) -> None:
+    raise SystemExit
 
 
 def _room() -> Path:

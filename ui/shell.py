@@ -5,7 +5,6 @@ All state is the server's: the run folders, the queue, the memory of the app. A 
 
 from __future__ import annotations
 
-import time
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,16 @@ from engine.errors import JobError
 from engine.queue import Runner, RunRecord
 from engine.settings import load_settings
 
-from . import pieces, watch
+from . import drawer, pieces
+from .desk import Desk
 from .pieces import Piece
 from .studio import Studio
 from .tabs import datasets, run, sample, settings, tools, train
-from .theme import TOGGLE_THEME
+from .theme import LAST_PAGE, REMEMBER_PAGE, TOGGLE_THEME
 from .wiring import Updates, on
 
 UNDECIDED = "?"
 """A tab of the browser that has just been opened has not been told yet which run it shows."""
-STATES = {
-    "queued": "waiting in line",
-    "completed": "ready",
-    "stopped": "stopped",
-    "failed": "ended with an error",
-    "interrupted": "interrupted",
-}
-REMEMBER_PAGE = "() => {{ sessionStorage.setItem('darkroom-page', '{page}'); }}"
-LAST_PAGE = "() => sessionStorage.getItem('darkroom-page') || ''"
 
 
 def served() -> list[Path]:
@@ -87,7 +78,7 @@ class Window:
             with gr.Tab("Datasets", id="datasets") as self.data_tab:
                 self.data = datasets.build(self.studio)
             with gr.Tab("Train", id="train") as self.train_tab:
-                self.form = train.build(self.studio)
+                self.form = train.build(Desk(self.studio))
                 self.run = run.build(self.studio, self.shown)
             with gr.Tab("Sample", id="sample") as self.sample_tab, gr.Column(elem_classes="page"):
                 self.sample = sample.build(self.studio)
@@ -120,8 +111,8 @@ class Window:
         seen = seen if seen and seen.get("shown") == shown else {}
         now: dict[str, Any] = {"shown": shown}
         updates: Updates = {self.shown: shown}
-        words, state = self._pill()
-        rows = self._rows()
+        words, state = drawer.pill(self.studio)
+        rows = drawer.rows(self.studio)
         now["pill"], now["rows"] = (words, state), rows
         if seen.get("pill") != now["pill"]:
             updates[self.status] = pieces.status(words, state)
@@ -137,44 +128,6 @@ class Window:
             }
         now["is_run"] = record is not None
         return updates | {self.seen: now}
-
-    def _pill(self) -> tuple[str, str]:
-        record = self.studio.active()
-        if record is None:
-            return "", "idle"
-        if record.status == "queued":
-            return f"{record.name} · waiting", "queued"
-        with self.studio.history(record) as history:
-            return f"{record.name} · {self._percent(history)}", "running"
-
-    @staticmethod
-    def _percent(history: watch.History) -> str:
-        return f"{100 * history.step // history.total} %" if history.total else "getting ready"
-
-    def _rows(self) -> list[tuple[str, str, str, Path | None, list[tuple[str, str]]]]:
-        rows = []
-        for record in self.studio.trainings()[:60]:
-            with self.studio.history(record) as history:
-                step, percent = history.step, self._percent(history)
-            words, tone = (
-                (f"developing · {percent}", "live")
-                if record.status == "running"
-                else (self._state(record, step), "")
-            )
-            ways = [("Open", "open")]
-            if record.status in {"stopped", "interrupted", "failed"}:
-                ways.append(("Continue", "continue"))
-            if record.status == "queued":
-                ways.append(("Leave the line", "leave"))
-            elif record.status != "running":
-                ways.append(("Take off the list", "remove"))
-            rows.append((record.name, words, tone, self.studio.face(record), ways))
-        return rows
-
-    @staticmethod
-    def _state(record: RunRecord, step: int) -> str:
-        at = f" at step {step:,}" if step and record.status in {"stopped", "interrupted"} else ""
-        return f"{STATES.get(record.status, record.status)}{at} · {_day(record.added)}"
 
     def _open_run(self, name: str | None) -> Updates:
         """The run's page, or the form when there is no name."""
@@ -321,13 +274,3 @@ class Window:
         except JobError as error:
             gr.Warning(escape(str(error)), title="That did not work")
         return self.follow(shown, None)
-
-
-def _day(moment: float) -> str:
-    """The day as one would say it."""
-    then, now = time.localtime(moment), time.localtime()
-    if then[:3] == now[:3]:
-        return f"today, {then.tm_hour}:{then.tm_min:02d}"
-    return (
-        time.strftime("%A", then) if time.time() - moment < 6 * 24 * 3600 else time.strftime("%d %B %Y", then)
-    )

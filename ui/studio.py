@@ -106,9 +106,10 @@ class Studio:
 
     def face(self, record: RunRecord) -> Path | None:
         """A picture to know the run by: its newest sample, else one of what it learns from."""
-        samples = RunFolder(record.folder).list_samples()
-        if samples:
-            return next(sample.path for sample in samples if sample.step == samples[-1].step)
+        with self.history(record) as history:
+            newest = max((event for event in history.frames.values()), key=lambda one: (one.step, -one.index), default=None)
+        if newest:
+            return record.folder / newest.path
         job = self.job(record)
         if isinstance(job, TrainJob):
             name = Path(job.datasets[0].path).name

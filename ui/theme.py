@@ -17,10 +17,14 @@ PALETTE = {
 # fmt: on
 TOGGLE_THEME = """() => { const dark = document.body.classList.toggle('dark');
 localStorage.setItem('darkroom-theme', dark ? 'dark' : 'light'); }"""
-# Gradio reads the theme from the address only, before it starts.
-REMEMBER_THEME = """<script>(() => { const theme = localStorage.getItem('darkroom-theme'), here = new URL(location);
+# Before Gradio starts: it reads the theme from the address only, and its first tab calls itself selected at once,
+# so the page that was open before a reload is put aside.
+HEAD = """<script>(() => { const theme = localStorage.getItem('darkroom-theme'), here = new URL(location);
+window.darkroomPage = sessionStorage.getItem('darkroom-page') || '';
 if (theme && !here.searchParams.has('__theme')) {
 here.searchParams.set('__theme', theme); location.replace(here); } })()</script>"""
+REMEMBER_PAGE = "() => {{ sessionStorage.setItem('darkroom-page', '{page}'); }}"
+LAST_PAGE = "() => window.darkroomPage"
 # Both are in the Gradio wheel. Their 500 and 600 files lack Latin letters: 400 and 700 only.
 SANS = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
 MONO = [gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"]

@@ -52,6 +52,7 @@ class History:
         match event:
             case Phase():
                 self.phase, self.progress = event.name, None
+                self.times = []  # none comes between steps: a session begins, after a kill too
             case Progress():
                 self.progress = event
             case Step():

@@ -29,7 +29,7 @@ _RESERVED = {
     "events.jsonl",
     "log.txt",
 }  # a final folder would take their place
-_DEVICES = re.compile(
+DEVICES = re.compile(
     r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE
 )  # names that Windows keeps to itself
 
@@ -53,7 +53,7 @@ def slug(name: str) -> str:
     text = re.sub(r"[^\w.+-]+", "_", name).strip("._")
     if not text:
         raise JobError(f"{name!r} cannot be the name of a folder.", "Use letters or digits.")
-    return f"{text}_run" if text.lower() in _RESERVED or _DEVICES.fullmatch(text) else text
+    return f"{text}_run" if text.lower() in _RESERVED or DEVICES.fullmatch(text) else text
 
 
 @dataclass(frozen=True)

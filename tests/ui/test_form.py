@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from engine.jobs import TrainJob, load_job
+from engine.settings import ROOT
+from ui import drafts, form
+from ui.form import Draft, Form
+
+MINIMAL: Draft = {"name": "run", "model": {"name_or_path": "m"}, "datasets": [{"path": "p"}]}
+
+
+@pytest.fixture(scope="module")
+def pro() -> Form:
+    with gr.Blocks():
+        return form.build(TrainJob, {"train": "Training"})
+
+
+def keys(schema: dict[str, Any], part: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every setting in a JSON schema, by its path; of lists that may not be empty, those of the first entry."""
+    for name, info in part["properties"].items():
+        options = [schema["$defs"][one["$ref"].rsplit("/", 1)[1]] for one in [info, *info.get("oneOf", [])] if "$ref" in one]
+        if "const" in info:  # kind and version, and the tag inside a choice
+            continue
+        if "oneOf" in info:
+            yield f"{prefix}{name}.{info['discriminator']['propertyName']}"
+        if info.get("type") == "array" and info.get("minItems"):
+            yield from keys(schema, schema["$defs"][info["items"]["$ref"].rsplit("/", 1)[1]], f"{prefix}{name}.0.")
+        elif options and all("properties" in option for option in options):
+            for option in options:
+                yield from keys(schema, option, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def typed(shown: Form, draft: Draft, **changes: Any) -> dict[Any, Any]:
+    """What the widgets hold when the draft is shown and some fields are then typed over."""
+    updates = shown.show(draft, {})
+    values = {item.widget: updates[item.widget]["value"] for item in shown.fields}
+    return values | {widget(shown, path.replace("__", ".")): value for path, value in changes.items()}
+
+
+def widget(shown: Form, path: str) -> Any:
+    return next(item.widget for item in shown.fields if item.path == path)
+
+
+def test_every_key_of_the_schema_has_one_field(pro):
+    schema = TrainJob.model_json_schema(by_alias=False)
+    wanted = set(keys(schema, schema))
+    assert {"train.lr", "network.rank", "network.type", "datasets.0.path", "name", "sample.samples"} <= wanted
+    assert sorted(item.path for item in pro.fields) == sorted(wanted)
+
+
+def test_every_field_says_what_it_is_and_can_be_typed_into(pro):
+    for item in pro.fields:
+        assert item.widget.label and item.widget.interactive, item.path
+    lr = next(item for item in pro.fields if item.path == "train.lr")
+    assert lr.widget.label == "Learning rate" and "size of a step" in lr.widget.info.lower()
+    assert lr.widget.value == "0.0001"
+
+
+@pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets" / "train").glob("*.yaml")))
+def test_a_preset_that_is_shown_and_read_back_is_the_same(pro, preset):
+    draft = drafts.short(load_job(ROOT / "presets" / "train" / preset))
+    assert pro.read(typed(pro, draft), {}) == draft
+    assert pro.read(typed(pro, draft), draft) == draft
+
+
+def test_a_draft_with_every_kind_of_value_comes_back_as_it_was(pro):
+    draft: Draft = {
+        **MINIMAL,
+        "trigger_word": "zwx ü",
+        "network": {"rank": 4, "alpha": 0.5, "only_if_contains": ["a.b", "c"]},
+        "datasets": [{"path": "p", "resolution": [512, 768], "flip_x": True, "default_caption": "a, b: c"}],
+        "train": {
+            "lr": 0.000123456789,
+            "optimizer": "adamw",
+            "optimizer_params": {"betas": [0.9, 0.99], "weight_decay": 0.0001},
+            "ema_config": {"use_ema": True, "ema_decay": 0.9999999},
+            "seed": 0,
+        },
+        "sample": {"sample_every": None, "walk_seed": False, "prompts": ["one", "two, three"], "samples": [{"prompt": "x", "width": 64}]},
+        "save": {"save_every": None},
+    }
+    assert form.check(TrainJob, draft)[1] == {}
+    assert pro.read(typed(pro, draft), {}) == draft
+
+
+def test_what_equals_the_default_is_left_out(pro):
+    draft = {**MINIMAL, "train": {"lr": 1e-4, "steps": 5}, "save": {"dtype": "bf16"}}
+    assert pro.read(typed(pro, draft), draft) == {**MINIMAL, "train": {"steps": 5}}
+
+
+def test_what_has_no_field_stays(pro):
+    draft = {**MINIMAL, "datasets": [{"path": "p"}, {"path": "second"}], "unknown": 1}
+    read = pro.read(typed(pro, draft, datasets__0__path="other"), draft)
+    assert read["datasets"] == [{"path": "other"}, {"path": "second"}] and read["unknown"] == 1
+    assert draft["datasets"][0] == {"path": "p"}, "the draft that was given is left alone"
+
+
+def test_another_network_forgets_the_settings_of_the_former_one(pro):
+    draft = {**MINIMAL, "network": {"rank": 4}}
+    assert pro.read(typed(pro, draft, network__type="full"), draft)["network"] == {"type": "full"}
+    full = {**MINIMAL, "network": {"type": "full"}}
+    visible = {value: pro.show(full, {})[group]["visible"] for value, group in pro.choices["network.type"]}
+    assert visible == {"lora": False, "full": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "sentence"),
+    [
+        ("train.lr", "5", "Must be at most 1; it is 5."),
+        ("train.steps", "many", "Must be a whole number; it is 'many'."),
+        ("train.steps", "1.5", "Must be a whole number"),
+        ("network.rank", "0", "Must be at least 1; it is 0."),
+        ("train.ema_config.ema_decay", "1", "Must be less than 1; it is 1."),
+        ("datasets.0.resolution", "512, x", "a whole number"),
+        ("sample.width", "1", "Must be at least 16; it is 1."),
+        ("name", "../x", "May have letters"),
+        ("train.optimizer_params", "lr: [", "a section of keys"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_told_at_its_own_field_and_at_no_other(pro, path, text, sentence):
+    draft = pro.read(typed(pro, MINIMAL, **{path.replace(".", "__"): text}), MINIMAL)
+    job, problems = form.check(TrainJob, draft)
+    assert job is None
+    updates = pro.show(draft, problems)
+    wrong = {item.path: updates[item.widget]["info"] for item in pro.fields if updates[item.widget]["elem_classes"]}
+    assert list(wrong) == [path]
+    assert sentence in wrong[path]
+    assert updates[widget(pro, path)]["value"] == text, "what was typed is not taken away"
+
+
+def test_a_problem_goes_away_when_it_is_mended_and_only_that_field_is_sent(pro):
+    wrong = {**MINIMAL, "train": {"lr": 5}}
+    problems = form.check(TrainJob, wrong)[1]
+    assert list(pro.mark(problems, {}, wrong)) == [widget(pro, "train.lr")]
+    mended = pro.mark({}, problems, MINIMAL)
+    assert list(mended) == [widget(pro, "train.lr")]
+    assert mended[widget(pro, "train.lr")]["elem_classes"] == [] and "value" not in mended[widget(pro, "train.lr")]
+
+
+def test_a_missing_answer_is_told_at_its_field(pro):
+    problems = form.check(TrainJob, {"datasets": [{}]})[1]
+    owners = {path: pro.owner(path, {}) for path in problems}
+    assert owners["name"].path == "name" and owners["datasets.0.path"].path == "datasets.0.path"
+
+
+def test_a_sentence_cannot_bring_markdown_or_html_into_the_page():
+    problems = form.check(TrainJob, {**MINIMAL, "train": {"lr": "<img src=x onerror=alert(1)> **b** [l](u)"}})[1]
+    text = form.plain(problems["train.lr"], "train.lr")
+    assert "<" not in text and "\\*\\*b\\*\\*" in text and "\\[l\\]" in text
+
+
+def test_the_search_leaves_what_has_all_the_words(pro):
+    def found(text: str) -> set[str]:
+        updates = pro.search(text)
+        return {item.path for item in pro.fields if updates[item.widget]["visible"]}
+
+    assert found("") == {item.path for item in pro.fields}
+    assert "train.lr" in found("learning rate") and "train.lr" in found("LR") and "train.lr" in found("harsh colours")
+    assert "train.seed" not in found("learning rate")
+    assert found("nothing is called so") == set()
+    updates = pro.search("mirrored")
+    visible = [section.label for _, section in pro.sections if updates[section]["visible"]]
+    assert visible == ["Datasets"]
+
+
+def test_a_simple_form_has_the_chosen_fields_in_its_own_words():
+    with gr.Blocks():
+        simple = form.pick(TrainJob, {"name": {}, "datasets.0.num_repeats": {"label": "Repeats"}, "network.rank": {}})
+    assert [item.path for item in simple.fields] == ["name", "datasets.0.num_repeats", "network.rank"]
+    assert simple.fields[1].widget.label == "Repeats"
+    draft = {**MINIMAL, "network": {"rank": 8}, "train": {"steps": 3}}
+    assert simple.read(typed(simple, draft, network__rank="9"), draft) == draft | {"network": {"rank": 9}}

@@ -1,0 +1,118 @@
+"""The job that lies on the desk: begun with proposals, changed answer by answer, remembered until it is started. It knows no widget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import JobError
+from engine.families.catalog import BASES
+from engine.jobs import TrainJob
+from engine.settings import resolve
+
+from . import drafts, form, preflight
+from .form import Draft
+from .studio import Studio
+
+PROPOSED = ("name", "trigger_word", "sample.prompts")
+"""Answers that follow from the data set as long as nobody has given others."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What can be chosen on the Simple view, each with its words."""
+
+    pictures: list[tuple[str, str]]
+    bases: list[tuple[str, str]]
+    lengths: list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The one job that is put together; it is kept in the memory of the app."""
+
+    studio: Studio
+
+    def kept(self) -> Draft:
+        """The job as it was left; begun anew if its pictures are gone, or if there were none."""
+        draft = self.studio.memory.get("draft") or {}
+        path = form.get(draft, "datasets.0.path", None)
+        return draft if path and resolve(path).is_dir() else self.fresh(self.studio.memory.get("dataset"))
+
+    def keep(self, draft: Draft) -> Draft:
+        self.studio.memory.put(draft=draft)
+        return draft
+
+    def fresh(self, dataset: str | None, base_path: str | None = None) -> Draft:
+        """A new job for a data set, with every answer proposed."""
+        library = self.studio.library
+        names = library.names()
+        dataset = dataset if dataset in names else names[0] if names else None
+        base = next((one for one in BASES if one.name_or_path == base_path), BASES[0])
+        folder = library.folder(dataset) if dataset else None
+        captions = [library.caption(path) for path in library.pictures(dataset)] if dataset else []
+        return drafts.begin(base, drafts.free_name(dataset or "my-lora", self._taken()), folder, captions)
+
+    def begin(self, dataset: str | None) -> Draft:
+        """A new job for a data set, on the base model of the last one."""
+        return self.keep(self.fresh(dataset, form.get(self.studio.memory.get("draft") or {}, "model.name_or_path", None)))
+
+    def with_base(self, draft: Draft, base_path: str) -> Draft:
+        base = next((one for one in BASES if one.name_or_path == base_path), None)
+        return self.keep(drafts.with_base(draft, base) if base else draft)
+
+    def with_pictures(self, draft: Draft, path: str) -> Draft:
+        """The draft for another data set: what was proposed for the former one is proposed anew, what was written stays."""
+        base = form.get(draft, "model.name_or_path", None)
+        old, new = (self._proposal(place, base) for place in (form.get(draft, "datasets.0.path", None), path))
+        for key in PROPOSED:
+            if form.get(draft, key, None) in (form.get(old, key, None), None):
+                form.put(draft, key, form.get(new, key, None))
+        form.put(draft, "datasets.0.path", path)
+        return self.keep(draft)
+
+    def with_trigger_in_captions(self, draft: Draft) -> None:
+        name, trigger = self.dataset(draft), form.get(draft, "trigger_word", None)
+        if name and trigger:
+            self.studio.library.put_trigger_first(name, str(trigger))
+
+    def dataset(self, draft: Draft) -> str | None:
+        """The name of its data set, if that is one of ours."""
+        return self.studio.library.name_of(form.get(draft, "datasets.0.path", None))
+
+    def choices(self, draft: Draft) -> Choices:
+        library = self.studio.library
+        pictures = [(f"{name} · {len(library.pictures(name))} pictures", str(library.folder(name))) for name in library.names()]
+        bases = [(f"{base.title}\n{_facts(base)}", base.name_or_path) for base in BASES]
+        path, own = form.get(draft, "datasets.0.path", None), form.get(draft, "model.name_or_path", None)
+        if path and path not in dict(pictures).values():
+            pictures.append((Path(str(path)).name, path))
+        if own and own not in dict(bases).values():
+            bases.append((f"{own}\nOf your own choice", own))
+        return Choices(pictures, bases, drafts.lengths(drafts.base_in(draft) or BASES[0]))
+
+    def card(self, draft: Draft, problems: list[str]) -> str:
+        """What is told before the start."""
+        return preflight.describe(self.studio, draft, drafts.settled(draft)[0], problems)
+
+    def start(self, draft: Draft) -> str:
+        """Puts the job into the line; the name of its run. JobError for what would end it before its first step."""
+        job, problems = drafts.settled(draft)
+        if not isinstance(job, TrainJob):
+            raise JobError(" ".join(problems.values()))
+        preflight.refuse_what_cannot_work(self.studio, draft)
+        return self.studio.runner.submit(job)
+
+    def _proposal(self, path: object, base_path: str | None) -> Draft:
+        name = self.studio.library.name_of(path)
+        return self.fresh(name, base_path) if name else {}
+
+    def _taken(self) -> set[str]:
+        runner = self.studio.runner
+        return {record.name for record in runner.runs()} | {path.name for path in runner.root.iterdir()}
+
+
+def _facts(base: drafts.BaseInfo) -> str:
+    size = "" if base.size_gb < 1 else f" · {base.size_gb:.0f} GB"
+    gate = ", after a sign-up" if base.gated else ""
+    return f"{base.note}\n{base.licence}{size}{gate}"

@@ -1,0 +1,66 @@
+"""The runs as the drawer and the header show them: in words, with a picture and what can be done."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from engine.queue import RunRecord
+
+from .studio import Studio
+from .watch import History
+
+SHOWN = 60
+STATES = {
+    "queued": "waiting in line",
+    "completed": "ready",
+    "stopped": "stopped",
+    "failed": "ended with an error",
+    "interrupted": "interrupted",
+}
+Row = tuple[str, str, str, Path | None, list[tuple[str, str]]]
+"""(name, state in words, live or '', picture, [(words of a button, act)])"""
+
+
+def rows(studio: Studio) -> list[Row]:
+    """The newest runs first."""
+    return [_row(studio, record) for record in studio.trainings()[:SHOWN]]
+
+
+def pill(studio: Studio) -> tuple[str, str]:
+    """What the header says of the run that is at work, and its state; no words where there is none."""
+    record = studio.active()
+    if record is None:
+        return "", "idle"
+    if record.status == "queued":
+        return f"{record.name} · waiting", "queued"
+    with studio.history(record) as history:
+        return f"{record.name} · {_share(history)}", "running"
+
+
+def _row(studio: Studio, record: RunRecord) -> Row:
+    with studio.history(record) as history:
+        step, share = history.step, _share(history)
+    ways = [("Open", "open")]
+    if record.status in {"stopped", "interrupted", "failed"}:
+        ways.append(("Continue", "continue"))
+    if record.status == "queued":
+        ways.append(("Leave the line", "leave"))
+    elif record.status != "running":
+        ways.append(("Take off the list", "remove"))
+    if record.status == "running":
+        return record.name, f"developing · {share}", "live", studio.face(record), ways
+    at = f" at step {step:,}" if step and record.status in {"stopped", "interrupted"} else ""
+    return record.name, f"{STATES.get(record.status, record.status)}{at} · {day(record.added, time.time())}", "", studio.face(record), ways
+
+
+def _share(history: History) -> str:
+    return f"{100 * history.step // history.total} %" if history.total else "getting ready"
+
+
+def day(moment: float, now: float) -> str:
+    """The day as one would say it."""
+    then, today = time.localtime(moment), time.localtime(now)
+    if then[:3] == today[:3]:
+        return f"today, {then.tm_hour}:{then.tm_min:02d}"
+    return time.strftime("%A", then) if 0 <= now - moment < 6 * 24 * 3600 else time.strftime("%d %B %Y", then).lstrip("0")
