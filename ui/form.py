@@ -7,6 +7,7 @@ one; what equals the default is left out, so that a draft stays a short YAML. Nu
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -325,15 +326,14 @@ def check(model: type[BaseModel], draft: Draft) -> tuple[Any, dict[str, str]]:
 
 
 def plain(sentence: str, path: str) -> str:
-    """The sentence without the field's own path in front of it, safe where Gradio reads Markdown."""
+    """The sentence without the field's own path in front of it, shown as it is written.
+
+    Gradio escapes HTML in the line under a label, and reads a Markdown there that has no escapes of its own: an invisible
+    sign behind each mark keeps the marks apart from what they would mark.
+    """
     own = place(int(part) if part.isdigit() else part for part in path.split("."))
     words = sentence.removeprefix(f"{own} ")
-    words = words[:1].upper() + words[1:]
-    for sign in "\\`*_{}[]<>()#!|$&~":
-        words = words.replace(
-            sign, f"\\{sign}" if sign not in "<>&" else {"<": "‹", ">": "›", "&": "＆"}[sign]
-        )
-    return words
+    return re.sub(r"([*_`\[\]!])", "\\1\u2060", words[:1].upper() + words[1:])
 
 
 def label(path: str) -> str:

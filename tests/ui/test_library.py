@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import zipfile
 from pathlib import Path
 
@@ -186,7 +187,7 @@ def test_a_link_in_a_zip_is_not_followed(library, inbox, tmp_path):
     assert everything(library.root) == {}
 
 
-def test_a_zip_that_says_it_is_small_and_is_not_is_stopped_while_it_is_read(library, inbox, monkeypatch):
+def test_a_zip_that_says_it_is_small_and_is_not_is_told(library, inbox, monkeypatch):
     monkeypatch.setattr(module, "MOST_BYTES", 100_000)
     archive = zipped(inbox / "bomb.zip", {"bomb.png": b"\0" * 3_000_000, "good.png": png()})
     data = bytearray(archive.read_bytes())
@@ -205,6 +206,19 @@ def test_files_that_are_too_large_are_told_and_the_others_are_kept(library, inbo
     archive = zipped(inbox / "a.zip", {"bomb.png": b"\0" * 3_000_000, "good.png": png()})
     assert library.add(name, [archive]).refused == [("bomb.png", "is too large")]
     assert list(contents(library, name)) == ["good.png"]
+
+
+def test_a_bomb_never_reaches_the_disk(library, inbox, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 100_000)
+    archive = zipped(inbox / "a.zip", {"bomb.png": b"\0" * 8 * 2**20})
+    name = library.create("x")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**21, before[1]))  # writing more is an error now
+    try:
+        added = library.add(name, [archive])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert added.refused == [("bomb.png", "is too large")]
 
 
 def test_many_files_that_are_too_large_together_are_told(library, inbox, monkeypatch):
@@ -458,5 +472,8 @@ def test_the_example_is_copied_once(library, inbox):
     (inbox / "README.md").write_text("x")
     assert library.copy(inbox, "example") == "example" == library.copy(inbox, "example")
     assert everything(library.root).keys() == {"example/a.png", "example/a.txt"}
+    library.delete(["example/a.png"])
+    library.copy(inbox, "example")
+    assert library.pictures("example") == [], "what was taken out stays out"
     with pytest.raises(JobError, match="missing"):
         library.copy(inbox / "nowhere", "other")
