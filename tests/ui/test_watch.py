@@ -171,7 +171,11 @@ def test_half_a_line_waits_for_its_end_and_a_damaged_one_is_left_out(tmp_path):
     events, offset = follow(path)
     history.add(events)
     assert history.step == 1
-    path.write_bytes(first + second[:20] + b"\n" + second + third)
+    path.write_bytes(first + second + third[:20])
+    events, offset = follow(path, offset)
+    history.add(events)
+    assert history.step == 2
+    path.write_bytes(first + second + third[:20] + b"\n" + third)
     events, offset = follow(path, offset)
     history.add(events)
     assert sorted(history.losses) == [1, 2, 3]
