@@ -20,6 +20,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from engine.errors import JobError
+from engine.events import describe
+from engine.extensions import load_extensions
 from engine.settings import home, load_settings
 
 FIRST_PORT, PORTS = 7860, 100
@@ -83,6 +85,8 @@ def _serve(options: Options, listening: socket.socket, port: int, say: Callable[
 
     token = _token()
     address = f"http://{'127.0.0.1' if options.host in LOCAL else options.host}:{port}/"
+    for warning in load_extensions():
+        say(describe(warning))
     app, runner = _application(token, port, options)
 
     class Server(uvicorn.Server):
