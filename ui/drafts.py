@@ -35,7 +35,10 @@ def begin(base: BaseInfo, name: str, folder: Path | None, captions: list[str]) -
     draft = preset(base)
     example = _is_example(draft, folder)
     form.put(draft, "name", name)
-    if folder is not None and not example:
+    if folder is None:
+        for path in ("datasets.0.path", "trigger_word", "sample.prompts"):
+            form.drop(draft, path)
+    elif not example:
         trigger = folder.name.replace("-", " ").replace("_", " ")
         form.put(draft, "trigger_word", trigger)
         form.put(draft, "sample.prompts", propose_prompts(captions, trigger))
@@ -57,7 +60,7 @@ def with_base(draft: Draft, base: BaseInfo) -> Draft:
         value = form.get(draft, path, None)
         if value is not None:
             form.put(result, path, value)
-        elif path in {"trigger_word", "sample.prompts"}:
+        elif path != "name":
             form.drop(result, path)
     return result
 

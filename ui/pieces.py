@@ -138,10 +138,10 @@ def frames(
     )
 
 
-def nothing(title: str, text: str, label: str = "", act: str = "") -> str:
-    """What stands where there is nothing yet, and the way to something."""
-    way = button(label, act) if label else ""
-    return f'<div class="nothing"><b>{escape(title)}</b><p>{escape(text)}</p>{way}</div>'
+def nothing(title: str, text: str, *ways: tuple[str, str]) -> str:
+    """What stands where there is nothing yet, and the (words, act) of the ways to something."""
+    buttons = "".join(button(label, act) for label, act in ways)
+    return f'<div class="nothing"><b>{escape(title)}</b><p>{escape(text)}</p>{buttons}</div>'
 
 
 def log(lines: list[str]) -> str:

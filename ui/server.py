@@ -25,6 +25,8 @@ from engine.extensions import load_extensions
 from engine.settings import home, load_settings
 
 FIRST_PORT, PORTS = 7860, 100
+PATIENCE = 30.0
+"""Seconds that another process of this home may take until it answers."""
 LOCAL = {"127.0.0.1", "localhost"}
 
 
@@ -68,11 +70,12 @@ def listen(host: str, port: int | None) -> socket.socket:
             server.bind((host, wanted))
             server.listen(128)
             return server
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             server.close()
             if port is not None:
+                reason = error.strerror if isinstance(error, OSError) else "it must be from 0 to 65535"
                 raise JobError(
-                    f"Port {port} cannot be used: {error.strerror or error}.",
+                    f"Port {port} cannot be used: {reason}.",
                     "Give another --port, or leave it out: a free one is found.",
                 ) from None
     raise JobError(
@@ -193,9 +196,9 @@ def _remember(token: str, port: int, address: str) -> None:
     )
 
 
-def _open_running(options: Options, say: Callable[[str], object], patience: float = 30.0) -> int:
+def _open_running(options: Options, say: Callable[[str], object]) -> int:
     """The app of this home that runs already, in the browser; it may be still starting."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
             session = json.loads((_room() / "session.json").read_text(encoding="utf-8"))

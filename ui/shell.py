@@ -183,6 +183,7 @@ class Window:
             self.form.inputs,
             [*travel, *self.data.outputs, *self.form.outputs],
         )
+        on(self.form.empty.click, self._begin, None, [*travel, *self.data.outputs, *self.form.outputs])
         on(self.form.go.click, self._start, self.form.inputs, [*travel, *self.form.outputs])
         on(self.run.again.click, lambda: self._to_train(None), None, [*travel, *self.form.outputs])
         on(self.run.proceed.click, self._continue, self.shown, travel)
@@ -211,6 +212,10 @@ class Window:
 
     def _to_train(self, dataset: str | None) -> Updates:
         return self.form.prepare(dataset or self.studio.memory.get("dataset")) | self._open_run(None)
+
+    def _begin(self, event: gr.EventData) -> Updates:
+        """From the Train page of somebody who has no pictures yet."""
+        return self._example() if event.act == "example" else self.data.open() | {self.pages: gr.Tabs(selected="datasets")}
 
     def _example(self) -> Updates:
         try:

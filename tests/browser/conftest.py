@@ -91,12 +91,24 @@ class Witness:
     errors: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
+    leaving: bool = False
 
     def watch(self, page: Any) -> None:
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: self._hear(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self._hear(str(error)))
         page.on("request", lambda request: self._look_at(request.url))
         page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+
+    def reload(self, page: Any) -> None:
+        """Reloads the page. That answers are on their way to the old one is no error, though Gradio says so."""
+        self.leaving = True
+        page.reload()
+        settled(page)
+        self.leaving = False
+
+    def _hear(self, error: str) -> None:
+        if not (self.leaving and ("signal is aborted" in error or "Connection errored out" in error)):
+            self.errors.append(error)
 
     def _look_at(self, url: str) -> None:
         if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):

@@ -6,22 +6,21 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from window import settled, tab, until
+from window import tab, until
 
 pytestmark = pytest.mark.browser
 BOX = "#caption textarea"
 
 
 @pytest.fixture
-def pictures(app, page) -> Path:
+def pictures(app, page, witness) -> Path:
     """A data set of six pictures, each with a caption of its own, opened in the window."""
     folder = app.home / "datasets" / "six"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(6):
         Image.new("RGB", (64, 64), (40 * number, 90, 90)).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text(f"caption {number}\n")
-    page.reload()
-    settled(page)
+    witness.reload(page)
     tab(page, "Datasets")
     page.wait_for_selector("#thumbs img >> nth=5")
     return folder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors import safe_open
-from window import ROOT, field, settled, tab, until, write
+from window import ROOT, field, tab, until, write
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CAR = ROOT / "assets" / "examples" / "car"
@@ -50,8 +50,7 @@ def test_from_dropped_pictures_to_a_lora_for_another_program(page, app, context,
 
     # reload, and a second tab of the browser: the same film strip
     until(lambda: frames(page, "strip") >= 1)
-    page.reload()
-    settled(page)
+    witness.reload(page)
     until(lambda: frames(page, "strip") >= 1)
     second = context.new_page()
     witness.watch(second)

@@ -80,18 +80,16 @@ def test_every_page_fits_into_the_window(app, chromium, witness, width: int, the
     context.close()
 
 
-def test_the_theme_that_was_chosen_is_there_after_a_reload(page) -> None:
+def test_the_theme_that_was_chosen_is_there_after_a_reload(page, witness) -> None:
     assert page.evaluate("document.body.classList.contains('dark')")
     page.click("#toggle-theme")
-    page.reload()
-    settled(page)
+    witness.reload(page)
     assert not page.evaluate("document.body.classList.contains('dark')")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(246, 243, 238)"  # paper
 
 
-def test_the_page_that_was_open_is_open_after_a_reload(page) -> None:
+def test_the_page_that_was_open_is_open_after_a_reload(page, witness) -> None:
     tab(page, "LoRA tools")
-    page.reload()
-    settled(page)
+    witness.reload(page)
     assert page.locator("button[role=tab].selected:visible").first.inner_text() == "LoRA tools"

@@ -35,7 +35,7 @@ PIECES: dict[str, Make] = {
         "film", [(0, text), (1, text), (2, text)], [text], [[Path("/p") / text.replace("/", "∕"), None, None]],
         1, chosen=0, pickable=frozenset({0, 1}), live=True,
     ),
-    "nothing": lambda text: pieces.nothing(text, text, text, "act"),
+    "nothing": lambda text: pieces.nothing(text, text, (text, "act")),
     "log": lambda text: pieces.log([text, text]),
     "picture": lambda text: pieces.picture(Path("/p") / text.replace("/", "∕"), text, [(text, text)]),
     "no picture": lambda text: pieces.picture(None, text, []),

@@ -131,7 +131,9 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             proceed: over,
             pick_best: record.status == "completed" and has_frames,
         }
-        return {button: gr.update(visible=yes, interactive=True) for button, yes in visible.items()}
+        doors = {button: gr.update(visible=yes, interactive=True) for button, yes in visible.items()}
+        again = "Try again" if record.status == "failed" else "Continue"
+        return doors | {proceed: gr.update(value=again, visible=over)}
 
     def ask(request: Request, words: str) -> Callable[[str], Updates]:
         def send(name: str) -> Updates:

@@ -88,8 +88,7 @@ def build(studio: Studio) -> ContactSheet:
             words = pieces.nothing(
                 "No samples yet",
                 "Train a LoRA: its checkpoints develop here, one column each.",
-                "Go to Train",
-                "train",
+                ("Go to Train", "train"),
             )
             return updates | {
                 verdict: "",
@@ -101,28 +100,24 @@ def build(studio: Studio) -> ContactSheet:
         studio.memory.put(sheet=name)
         now, chosen = sheet(studio, record), studio.chosen(record)
         steps = _columns([step for step in now.steps if step], chosen)
-        if chosen is not None:
-            words = pieces.heading(
-                f"Step {chosen:,} it is", f"Marked in {record.name}. Export writes it for another program."
-            )
-        elif now.pickable:
-            words = pieces.heading(
-                "Which one is it?",
-                "Compare the columns; click a picture to see it large beside the base model's.",
-            )
+        if not steps:
+            words = pieces.heading(record.name, "It has no samples of a checkpoint yet.")
+        elif chosen is not None:
+            words = pieces.heading(f"Step {chosen:,} it is", f"Marked in {record.name}. Export writes it for another program.")
         else:
-            words = pieces.heading(record.name, "The first checkpoint has not been saved yet.")
+            words = pieces.heading("Which one is it?", "Compare the columns; click a picture to see it large beside the base model's.")
         saved = [(f"step {one.step:,}", one.step) for one in studio.checkpoints(record) if one.step]
         values = [value for _, value in saved]
+        columns, rows = [(step, f"{step:,}") for step in steps], [now.row(row, steps) for row in range(len(now.prompts))]
+        nothing = pieces.nothing("Nothing to compare yet", "A column comes with the next samples, or with prompts that are drawn below.")
         return updates | {
             verdict: words,
-            table: pieces.frames("sheet", [(step, f"{step:,}") for step in steps], now.prompts, [now.row(row, steps) for row in range(len(now.prompts))],
-                                 len(steps), chosen, now.pickable),
+            table: pieces.frames("sheet", columns, now.prompts, rows, len(steps), chosen, now.pickable) if steps else nothing,
             form: gr.update(visible=chosen is not None),
             take: gr.update(visible=chosen is not None),
             more: gr.update(visible=bool(saved)),
             ticked: gr.update(choices=saved, value=_spread(values, chosen)),
-        }  # fmt: skip
+        }
 
     def key(name: str | None) -> Any:
         record = runner.get(name) if name else None

@@ -35,7 +35,7 @@ class Tools:
 def build(studio: Studio) -> Tools:
     with gr.Row(elem_classes="split"):
         with gr.Column(scale=3, min_width=300, elem_classes="card form"):
-            lora = Choice(_choices(studio), label="LoRA", elem_id="tool-lora")
+            lora = Choice(_choices(studio), value=None, label="LoRA", elem_id="tool-lora")
             own = gr.File(
                 file_types=[".safetensors"],
                 show_label=False,

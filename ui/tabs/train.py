@@ -26,6 +26,12 @@ SECTIONS = {
 VIEWS = ("Simple", "Pro", "YAML")
 TRIGGER = "Words that call it up in a prompt. They stand for [trigger] in captions and prompts."
 PROMPTS = "One a line. These develop on the film strip, always from the same seeds."
+NO_PICTURES = pieces.nothing(
+    "There are no pictures yet",
+    "A LoRA learns from 10 to 40 pictures of one person, one thing or one style.",
+    ("Add pictures", "datasets"),
+    ("Try it with the example", "example"),
+)
 Values = dict[Any, Any]
 
 
@@ -36,6 +42,7 @@ class TrainForm:
     view: gr.Column
     go: gr.Button
     flight: gr.HTML
+    empty: gr.HTML
     level: gr.Radio
     inputs: set[Any]
     outputs: list[Any]
@@ -59,7 +66,8 @@ def build(desk: Desk) -> TrainForm:
             level = Options(
                 VIEWS, value="Simple", show_label=False, container=False, elem_classes="segments", scale=0, min_width=230, elem_id="level"
             )  # fmt: skip
-        with gr.Row(elem_classes="split"):
+        empty = Piece(NO_PICTURES, visible=False, elem_classes="card", elem_id="no-pictures")
+        with gr.Row(elem_classes="split") as rest:
             with gr.Column(scale=7, min_width=320, elem_classes="form"):
                 with gr.Column() as simple_view:
                     with gr.Row():
@@ -93,7 +101,7 @@ def build(desk: Desk) -> TrainForm:
     states = {typed, shown, wrong}
     inputs = {*simple.widgets, *pro.widgets, code, *states}
     groups = [group for options in pro.choices.values() for _, group in options]
-    outputs = [*simple.widgets, pictures, base, length, *pro.widgets, *groups, code, flight, *states, level, *views.values()]
+    outputs = [*simple.widgets, pictures, base, length, *pro.widgets, *groups, code, flight, *states, level, *views.values(), empty, rest]
 
     def gather(values: Values) -> Draft:
         """The draft with what stands in the view that is open; JobError if that is no YAML."""
@@ -117,6 +125,8 @@ def build(desk: Desk) -> TrainForm:
         """One of the views, filled; the others are filled when they are opened."""
         updates, problems = judge(draft)
         updates |= {column: gr.update(visible=name == view) for name, column in views.items()} | {level: view, shown: view}
+        bare = desk.dataset(draft) is None and not form.get(draft, "datasets.0.path", None) and view == "Simple"
+        updates |= {empty: gr.update(visible=bare), rest: gr.update(visible=not bare)}
         if view == "YAML":
             return updates | {code: drafts.to_yaml(draft)}
         if view == "Pro":
@@ -203,7 +213,7 @@ def build(desk: Desk) -> TrainForm:
     on(level.input, switch, inputs | {level}, outputs, **typing)
     on(search.change, pro.search, search, [*pro.widgets, *(section for _, section in pro.sections)], **typing)
     return TrainForm(
-        page, go, flight, level, inputs, outputs, reopen, lambda name: show(desk.begin(name), "Simple"), submit, dataset, put_trigger
+        page, go, flight, empty, level, inputs, outputs, reopen, lambda name: show(desk.begin(name), "Simple"), submit, dataset, put_trigger
     )
 
 
