@@ -191,8 +191,8 @@ class Window:
         on(self.run.film.click, self._enlarge, self.shown, [self.pages, *self.sample.outputs])
         on(self.sample.table.click, self._away, None, travel)
 
-        on(self.data_tab.select, self.data.open, None, self.data.outputs)
-        on(self.train_tab.select, self.form.open, self.form.level, self.form.outputs)
+        on(self.data_tab.select, self.data.arrive, self.data.typing, self.data.outputs)
+        on(self.train_tab.select, self.form.open, self.form.typing, self.form.outputs)
         on(self.sample_tab.select, lambda: self.sample.open(None), None, self.sample.outputs)
         on(self.tools_tab.select, self.tools.open, None, self.tools.outputs)
         on(self.settings_tab.select, self.settings.open, None, self.settings.outputs)

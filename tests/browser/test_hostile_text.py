@@ -64,9 +64,9 @@ def test_hostile_words_are_shown_as_they_are_written(hostile, app, context, witn
     page.wait_for_selector("#go")
     write(page, "#trigger", EVIL)
     write(page, "#run-name", EVIL)
-    until(lambda: page.locator(".wrong").count() == 1)  # no name of a folder: the error quotes it, in the form and on the card
-    said = page.inner_text(".wrong").replace("\u2060", "")
-    assert "it is '${alert(1)} <img src=x onerror=alert(2)> {{alert(3)}} [a" in said
+    # it is no name of a folder: the error quotes it, in the form and on the card
+    quoted = "it is '${alert(1)} <img src=x onerror=alert(2)> {{alert(3)}} [a"
+    until(lambda: page.locator(".wrong").count() == 1 and quoted in page.inner_text(".wrong").replace("\u2060", ""))
     assert page.locator(".wrong a, .wrong img, #flight a, #flight img").count() == 0
     assert "${alert(1)} <img src=x onerror=alert(2)>" in page.inner_text("#flight")
     page.click("#level label:has-text('YAML')")

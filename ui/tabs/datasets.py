@@ -43,6 +43,9 @@ class Datasets:
     outputs: list[Any]
     open: Callable[..., Updates]
     """(name, notes, picture) → updates that show a data set; without a name the one that was open last, or the drop zone."""
+    arrive: Callable[[str, str, str], Updates]
+    """The page is come back to: what is being typed stays. Its arguments are ``typing``."""
+    typing: list[Any]
 
 
 def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its events
@@ -173,6 +176,11 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
     def open_set(
         name: str | None = None, told: list[pieces.Note] | None = None, key: str | None = None
     ) -> Updates:
+        with _told():  # a folder that is locked leaves the page as it is
+            return opened(name, told, key)
+        return {}
+
+    def opened(name: str | None, told: list[pieces.Note] | None, key: str | None) -> Updates:
         names = library.names()
         name = name if name in names else studio.memory.get("dataset")
         if not names:
@@ -227,6 +235,15 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             index = next((k for k, path in enumerate(pictures) if library.key(path) == key), None)
             return {problems: notes(name, []), thumbs: gr.update(value=now, selected_index=index), worn: [badge for _, badge in now]}
         return {}
+
+    def arrive(key: str, text: str, known: str) -> Updates:
+        typed(key, text, known)
+        name, _, file = key.partition("/")
+        updates = open_set(name or None, key=key)
+        if file and updates.get(editing) == key and updates[sent].strip() == text.strip():
+            # the answer to a visit may come when the next letters are typed already
+            updates = {widget: value for widget, value in updates.items() if widget not in (caption, new_name)}
+        return updates
 
     def open_name(key: str) -> str:
         return key.partition("/")[0] or studio.memory.get("dataset") or ""
@@ -350,7 +367,7 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
     on(caption.blur, refresh, [editing, caption, worn], [problems, thumbs, worn])
     # .input means keys alone: what is pasted or deleted comes as .change. "once", the default, would lose the last letters.
     on(caption.change, typed, [editing, caption, sent], sent, trigger_mode="always_last")
-    return Datasets(to_train, example, view, open_set)
+    return Datasets(to_train, example, view, open_set, arrive, [editing, caption, sent])
 
 
 @contextmanager

@@ -43,11 +43,11 @@ class TrainForm:
     go: gr.Button
     flight: gr.HTML
     empty: gr.HTML
-    level: gr.Radio
     inputs: set[Any]
     outputs: list[Any]
     open: Callable[..., Updates]
-    """(view) → updates that show the job as it was left."""
+    """(view, draft that the page shows) → updates that show the job as it was left. Its arguments are ``typing``."""
+    typing: list[Any]
     prepare: Callable[[str | None], Updates]
     """Updates for a new job with a data set."""
     submit: Callable[[Values], tuple[str | None, Updates]]
@@ -123,20 +123,29 @@ def build(desk: Desk) -> TrainForm:
 
     def show(draft: Draft, view: str) -> Updates:
         """One of the views, filled; the others are filled when they are opened."""
-        updates, problems = judge(draft)
+        updates, problems = around(draft, view)
         updates |= {column: gr.update(visible=name == view) for name, column in views.items()} | {level: view, shown: view}
+        match view:
+            case "YAML":
+                return updates | {code: drafts.to_yaml(draft)}
+            case "Pro":
+                return updates | pro.show(draft, problems)
+            case _:
+                return updates | simple.show(draft, problems)
+
+    def around(draft: Draft, view: str) -> tuple[Updates, dict[str, str]]:
+        """What follows from the draft and from what there is on this computer, and what is wrong; no field that is typed in."""
+        updates, problems = judge(draft)
         bare = desk.dataset(draft) is None and not form.get(draft, "datasets.0.path", None) and view == "Simple"
         updates |= {empty: gr.update(visible=bare), rest: gr.update(visible=not bare)}
-        if view == "YAML":
-            return updates | {code: drafts.to_yaml(draft)}
-        if view == "Pro":
-            return updates | pro.show(draft, problems)
-        choices, steps = desk.choices(draft), form.get(draft, "train.steps", 2000)
-        return updates | simple.show(draft, problems) | {
-            pictures: gr.update(choices=choices.pictures, value=form.get(draft, "datasets.0.path", None)),
-            base: gr.update(choices=choices.bases, value=form.get(draft, "model.name_or_path", None)),
-            length: gr.update(choices=choices.lengths, value=steps if steps in dict(choices.lengths).values() else None),
-        }  # fmt: skip
+        if view == "Simple":
+            choices, steps = desk.choices(draft), form.get(draft, "train.steps", 2000)
+            updates |= {
+                pictures: gr.update(choices=choices.pictures, value=form.get(draft, "datasets.0.path", None)),
+                base: gr.update(choices=choices.bases, value=form.get(draft, "model.name_or_path", None)),
+                length: gr.update(choices=choices.lengths, value=steps if steps in dict(choices.lengths).values() else None),
+            }
+        return updates, problems
 
     def on_type(view: str, marks: form.Form) -> Callable[[Values], Updates]:
         """Something was typed: the card and the marks follow, what is typed stays as it is."""
@@ -197,9 +206,13 @@ def build(desk: Desk) -> TrainForm:
         desk.with_trigger_in_captions(draft)
         return judge(draft)[0]
 
-    def reopen(view: str = "Simple") -> Updates:
+    def reopen(view: str = "Simple", known: Draft | None = None) -> Updates:
         """The job as it was left, in the view that is open; YAML stays as it was typed."""
-        return {} if view == "YAML" else show(desk.kept(), view)
+        draft = desk.kept()
+        if view == "YAML":
+            return {}
+        # the answer to a visit may come when the next letters are typed already
+        return around(draft, view)[0] if draft == known else show(draft, view)
 
     def pair(handler: Callable[[Values, Any], Updates], widget: Any) -> Callable[[Values], Updates]:
         return lambda values: handler(values, values[widget])
@@ -213,7 +226,7 @@ def build(desk: Desk) -> TrainForm:
     on(level.input, switch, inputs | {level}, outputs, **typing)
     on(search.change, pro.search, search, [*pro.widgets, *(section for _, section in pro.sections)], **typing)
     return TrainForm(
-        page, go, flight, empty, level, inputs, outputs, reopen, lambda name: show(desk.begin(name), "Simple"), submit, dataset, put_trigger
+        page, go, flight, empty, inputs, outputs, reopen, [level, typed], lambda name: show(desk.begin(name), "Simple"), submit, dataset, put_trigger
     )
 
 

@@ -1,0 +1,72 @@
+"""A page that is come back to: what is being typed there stays, what has changed elsewhere is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from engine.queue import Runner
+from ui.desk import Desk
+from ui.studio import Studio
+from ui.tabs import datasets, train
+
+
+@pytest.fixture
+def studio() -> Studio:
+    return Studio(Runner())
+
+
+@pytest.fixture
+def page(studio: Studio) -> datasets.Datasets:
+    folder = studio.library.root / "foxes"
+    folder.mkdir(parents=True)
+    for name in ("one", "two"):
+        Image.new("RGB", (64, 64), "red").save(folder / f"{name}.png")
+    (folder / "two.txt").write_text("a fox")
+    with gr.Blocks():
+        return datasets.build(studio)
+
+
+def test_a_caption_that_is_being_typed_is_kept_and_saved(page: datasets.Datasets, studio: Studio) -> None:
+    editing, caption, _ = page.typing
+    updates = page.arrive("foxes/two.png", "a fox in ", "a fox")
+    assert caption not in updates and updates[editing] == "foxes/two.png"
+    assert (studio.library.root / "foxes" / "two.txt").read_text().strip() == "a fox in"
+
+
+def test_a_caption_that_changed_elsewhere_is_shown(page: datasets.Datasets, studio: Studio) -> None:
+    caption = page.typing[1]
+    (studio.library.root / "foxes" / "two.txt").write_text("zfox, a fox")
+    assert page.arrive("foxes/two.png", "a fox", "a fox")[caption]["value"] == "zfox, a fox"
+
+
+def test_a_picture_that_is_gone_makes_room_for_another(page: datasets.Datasets, studio: Studio) -> None:
+    editing, caption, _ = page.typing
+    (studio.library.root / "foxes" / "two.png").unlink()
+    updates = page.arrive("foxes/two.png", "a fox", "a fox")
+    assert updates[editing] == "foxes/one.png" and updates[caption]["value"] == ""
+
+
+def test_a_folder_that_is_locked_leaves_the_page_as_it_is(page: datasets.Datasets, studio: Studio, monkeypatch) -> None:
+    def locked(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied", "foxes")
+
+    told: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: told.append(text))
+    monkeypatch.setattr(studio.library, "pictures", locked)
+    assert page.open() == {} and "Permission denied" in told[0]
+
+
+def test_fields_of_the_form_are_sent_only_when_the_job_has_changed(page: datasets.Datasets, studio: Studio) -> None:
+    desk = Desk(studio)
+    with gr.Blocks():
+        form = train.build(desk)
+    draft = desk.kept()
+    fields = set(form.open("Simple"))
+    again = set(form.open("Simple", draft))
+    assert form.flight in again and again < fields
+    assert not any(isinstance(widget, gr.Textbox) for widget in again)
+    assert set(form.open("Simple", {"name": "wolf"})) == fields
