@@ -9,6 +9,7 @@ from ..errors import JobError
 from ..jobs import Dataset
 from ..settings import resolve
 from .captions import apply_trigger, read_caption
+from .controls import find_controls
 from .pictures import PictureError, find_foreign, find_pictures, measure
 from .words import count, listed, name_of, printable
 
@@ -27,6 +28,8 @@ class Item:
     """Index of its data set in the job."""
     flip: bool = False
     """Shown mirrored."""
+    controls: tuple[Path, ...] = ()
+    """Reference pictures, one of each control folder."""
 
 
 def scan(dataset: Dataset, trigger: str | None = None, index: int = 0) -> list[Item]:
@@ -43,9 +46,10 @@ def scan(dataset: Dataset, trigger: str | None = None, index: int = 0) -> list[I
         )
     sizes = _measure_all(paths)
     captions = _read_captions(paths, dataset, folder)
+    controls = find_controls(paths, folder, dataset.control_path)
     return [
-        Item(path, *size, apply_trigger(caption, trigger), index, flip)
-        for path, size, caption in zip(paths, sizes, captions, strict=True)
+        Item(path, *size, apply_trigger(caption, trigger), index, flip, mates)
+        for path, size, caption, mates in zip(paths, sizes, captions, controls, strict=True)
         for flip in ((False, True) if dataset.flip_x else (False,))
     ]
 

@@ -1,8 +1,8 @@
 """What the engine must know about one model architecture.
 
 The stock diffusers pipeline already knows how to load, to encode prompts and to sample. A family adds what training
-needs: latents from pixels, and a velocity from noisy latents. Shapes: B batch, C latent channels, F frames, H and W
-latent height and width, L text tokens, D features.
+needs: latents from pixels, and the model's answer to noisy latents. Shapes: B batch, C latent channels, F frames, H and W
+latent height and width, L text tokens, D features. Latents are BCHW, and BCFHW where the family is one of videos.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from .defaults import ModelDefaults
 
 Conditioning = dict[str, Tensor]
-"""Text features, named as the pipeline's ``__call__`` names its arguments. The first dimension is the batch."""
+"""Text features, named as the pipeline's ``__call__`` names its arguments. The first dimension is the batch.
+
+Latents of reference pictures stand beside them in training: control_0, control_1 and so on.
+"""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One picture to be made. Sizes in pixels."""
+    """One picture, or one video, to be made. Sizes in pixels."""
 
     prompt: str
     negative: str
@@ -36,6 +40,10 @@ class Request:
     guidance: float
     seed: int
     strength: float = 1.0
+    controls: tuple[str, ...] = ()
+    """Paths of reference pictures."""
+    frames: int = 1
+    fps: int = 16
 
 
 class ModelFamily(ABC):
@@ -50,11 +58,25 @@ class ModelFamily(ABC):
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder",)
     vae_parts: ClassVar[tuple[str, ...]] = ("vae",)
     denoiser_part: ClassVar[str] = "transformer"
-    default_form: ClassVar[Literal["diffusers", "comfyui"]] = "diffusers"
+    default_form: ClassVar[Literal["diffusers", "comfyui", "kohya"]] = "diffusers"
     """Names in saved LoRA files that most tools read for this family."""
+    objective: ClassVar[Literal["flow", "denoising"]] = "flow"
+    """What ``predict`` answers: the velocity of rectified flow, or what the scheduler's ``prediction_type`` says."""
+    is_video: ClassVar[bool] = False
+    max_controls: ClassVar[int] = 0
+    """Reference pictures that may go with a prompt."""
+    sees_controls: ClassVar[bool] = False
+    """Whether the text encoder reads the reference pictures too: then ``encode_prompts`` takes them."""
+    text_batch: ClassVar[int] = 32
+    """Prompts that are encoded at once; 1 where features are as long as the prompt, so that they do not depend on its neighbours."""
 
     def __init__(self, pipe: DiffusionPipeline, defaults: ModelDefaults, folder: Path):
         self.pipe, self.defaults, self.folder = pipe, defaults, folder
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.defaults.title or self.name
 
     @property
     def denoiser(self) -> torch.nn.Module:
@@ -66,12 +88,19 @@ class ModelFamily(ABC):
         return self.pipe.vae_scale_factor * self.latent_multiple
 
     @abstractmethod
-    def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """Text features of ``prompts``; carries gradients where the caller allows them."""
+    def encode_prompts(self, prompts: Sequence[str], pictures: Sequence[Sequence[Image.Image]] = ()) -> Conditioning:
+        """Text features of ``prompts``; carries gradients where the caller allows them.
+
+        ``pictures`` are each prompt's reference pictures, given where the family ``sees_controls``.
+        """
 
     @abstractmethod
     def predict(self, noisy: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
-        """Velocity (noise - clean) for ``noisy`` at ``sigma`` [B] in [0, 1], in the shape of ``noisy``."""
+        """What the model says of ``noisy`` at ``sigma`` [B] in [0, 1], in the shape of ``noisy``.
+
+        For flow that is the velocity (noise - clean), and sigma the share of noise; else sigma is the timestep over
+        the number of training timesteps.
+        """
 
     @torch.no_grad()
     def encode_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,9 +111,12 @@ class ModelFamily(ABC):
         return (posterior.mean - shift) * scale, posterior.std * scale
 
     def sample(
-        self, cond: Conditioning, negative: Conditioning | None, request: Request, **more: Any
-    ) -> Image.Image:
-        """One picture, made by the stock pipeline. ``negative`` is given when ``wants_negative`` says so."""
+        self, cond: Conditioning, negative: Conditioning | None, request: Request, pictures: Sequence[Image.Image] = (), **more: Any
+    ) -> Image.Image | list[Image.Image]:
+        """One picture, or the frames of a video, made by the stock pipeline.
+
+        ``negative`` is given when ``wants_negative`` says so; ``pictures`` are the request's reference pictures.
+        """
         generator = torch.Generator().manual_seed(
             request.seed
         )  # on the CPU: the same picture on every device
@@ -92,15 +124,23 @@ class ModelFamily(ABC):
             **cond,
             **(negative_names(negative) if negative else {}),
             **self.guidance(request),
+            **self.references(pictures),
             **more,
         }
-        return self.pipe(
+        if self.is_video:
+            arguments |= {"num_frames": request.frames, "output_type": "pil"}
+        made = self.pipe(
             width=request.width,
             height=request.height,
             num_inference_steps=request.steps,
             generator=generator,
             **arguments,
-        ).images[0]
+        )
+        return made.frames[0] if self.is_video else made.images[0]
+
+    def references(self, pictures: Sequence[Image.Image]) -> dict[str, Any]:
+        """The pipeline's arguments for reference pictures."""
+        return {"image": pictures[0] if self.max_controls == 1 else list(pictures)} if pictures else {}
 
     def guidance(self, request: Request) -> dict[str, Any]:
         """The pipeline's arguments for the request's guidance."""
@@ -116,6 +156,11 @@ def negative_names(cond: Conditioning) -> Conditioning:
     return {f"negative_{name}": value for name, value in cond.items()}
 
 
+def controls_in(cond: Conditioning) -> list[Tensor]:
+    """Latents of the reference pictures, in their order."""
+    return [cond[f"control_{index}"] for index in range(len(cond)) if f"control_{index}" in cond]
+
+
 def stack(conditionings: Sequence[Conditioning]) -> Conditioning:
-    """One batch from features without a batch dimension."""
-    return {name: torch.stack([cond[name] for cond in conditionings]) for name in conditionings[0]}
+    """One batch from features without a batch dimension. Shorter texts are filled up with zeros at their end, masks too."""
+    return {name: pad_sequence([cond[name] for cond in conditionings], batch_first=True) for name in conditionings[0]}

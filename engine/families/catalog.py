@@ -1,99 +1,27 @@
-"""The table of families and of base models. Importing it loads no torch; a family's module is loaded when it is used."""
+"""Families and base models: what there is, and which of them a job means. Importing it loads no torch; a family's module is loaded when it is used."""
 
 from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import JobError
-from ..settings import ROOT, load_settings, resolve
+from ..settings import load_settings, resolve
+from .architectures import ARCHITECTURES
+from .bases import BASES, STARTER
 from .defaults import ModelDefaults, read_defaults
+from .rows import BaseInfo, FamilyInfo
 
 if TYPE_CHECKING:
     from .base import ModelFamily
 
 
-@dataclass(frozen=True)
-class FamilyInfo:
-    """One architecture."""
+__all__ = ["BASES", "FAMILIES", "STARTER", "BaseInfo", "FamilyInfo"]
 
-    name: str
-    title: str
-    dotted: str
-    """module:class, relative to engine.families unless it is absolute."""
-    task: str
-    """image, edit or video."""
-    pipelines: tuple[str, ...]
-    """Class names in ``model_index.json`` that belong to it."""
-    arch_names: tuple[str, ...] = ()
-    """Other names that jobs use for it."""
-    defaults: ModelDefaults = field(default_factory=ModelDefaults)
-
-
-FAMILIES: dict[str, FamilyInfo] = {
-    info.name: info
-    for info in (
-        FamilyInfo(
-            "flux",
-            "FLUX.1",
-            "flux:Flux",
-            "image",
-            ("FluxPipeline",),
-            ("flex1", "flux_schnell"),
-            ModelDefaults(max_sequence_length=512),
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
-class BaseInfo:
-    """One base model that the app offers."""
-
-    id: str
-    title: str
-    note: str
-    name_or_path: str
-    family: str
-    size_gb: float
-    licence: str
-    gated: bool
-    """Its page must be accepted, and a token set, before it can be downloaded."""
-    preset: str
-    """Job in presets/train that gives its numbers."""
-    architecture: str
-    """ModelSpec architecture, as kohya writes it."""
-    defaults: ModelDefaults
-
-
-STARTER = BaseInfo(
-    "starter",
-    "Starter",
-    "Built in. A practice model for icons, any computer",
-    "assets/starter",
-    "flux",
-    0.034,
-    "Apache-2.0",
-    False,
-    "starter_lora_cpu.yaml",
-    "flux-1-dev",
-    read_defaults(ROOT / "assets" / "starter") or ModelDefaults(),
-)
-BASES: list[BaseInfo] = [
-    STARTER,
-    BaseInfo(
-        "flux-dev", "FLUX.1 dev", "Best pictures. 48 GB card", "black-forest-labs/FLUX.1-dev", "flux", 33.7, "FLUX.1 [dev] Non-Commercial", True,
-        "flux_lora_48gb.yaml", "flux-1-dev", ModelDefaults(title="FLUX.1 dev", family="flux", max_sequence_length=512),
-    ),
-    BaseInfo(
-        "flux-schnell", "FLUX.1 schnell", "Free to use for work. 48 GB card", "black-forest-labs/FLUX.1-schnell", "flux", 33.7, "Apache-2.0", True,
-        "flux_schnell_lora_48gb.yaml", "flux-1-schnell",
-        ModelDefaults(title="FLUX.1 schnell", family="flux", sample_steps=4, guidance_scale=1.0, max_sequence_length=256),
-    ),
-]  # fmt: skip
+FAMILIES: dict[str, FamilyInfo] = {info.name: info for info in ARCHITECTURES}
+"""By name. Extensions add theirs."""
 
 
 def base_of(name_or_path: str) -> BaseInfo | None:

@@ -28,6 +28,9 @@ class ModelDefaults(BaseModel):
     """Fed to the guidance embedding where the model has one; else classifier-free guidance with an empty negative prompt."""
     max_sequence_length: int | None = None
     """Text tokens. None: what the pipeline does by itself."""
+    num_frames: int = 1
+    """Of a sampled video."""
+    fps: int = 16
     resolution: list[int] = [512, 768, 1024]
     """Sizes that training uses unless the data set says otherwise."""
 

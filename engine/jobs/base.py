@@ -64,6 +64,18 @@ class SampleItem(Strict):
     """Denoising steps."""
     network_multiplier: Annotated[float, Field(ge=-10, le=10)] | None = None
     """Strength of the LoRA."""
+    num_frames: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Frames of a video."""
+    fps: Annotated[int, Field(ge=1, le=120)] | None = None
+    """Frames a second of a video."""
+    ctrl_img: str | None = None
+    """Reference picture of an edit model, or the first frame of a video."""
+    ctrl_img_1: str | None = None
+    """The first of several reference pictures."""
+    ctrl_img_2: str | None = None
+    """The second reference picture."""
+    ctrl_img_3: str | None = None
+    """The third reference picture."""
 
 
 class SampleSettings(Strict):
@@ -83,6 +95,10 @@ class SampleSettings(Strict):
     """Denoising steps. Left out: what the model asks for."""
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
     """How closely the prompt is followed. Left out: what the model asks for."""
+    num_frames: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Frames of a video. Left out: what the model is made for."""
+    fps: Annotated[int, Field(ge=1, le=120)] | None = None
+    """Frames a second of a video. Left out: what the model is made for."""
     seed: int = 42
     """The same seed gives the same picture, so that checkpoints can be compared."""
     walk_seed: bool = True

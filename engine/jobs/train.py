@@ -61,6 +61,8 @@ class Dataset(Strict):
     """Caption of pictures that have none. Left out: a picture without a caption is an error."""
     trigger_word: str | None = None
     """Trigger words of this data set, instead of the run's."""
+    control_path: str | list[str] | None = None
+    """Folder with the reference pictures of an edit model: what each picture was made from, under the same name. A list: several for each."""
     caption_dropout_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of steps in which the caption is left empty. Keeps guidance working."""
     resolution: list[Annotated[int, Field(ge=16, le=4096)]] | Annotated[int, Field(ge=16, le=4096)] | None = None
@@ -114,8 +116,8 @@ class Train(Strict):
     """Further settings of the schedule, for example num_decay_steps."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients longer than this are shortened to it."""
-    timestep_type: TimestepType = "sigmoid"
-    """Which noise levels are practised most. sigmoid: the middle; shift, flux_shift: the high ones; linear: all alike."""
+    timestep_type: TimestepType | None = None
+    """Which noise levels are practised most. sigmoid: the middle; shift, flux_shift: the high ones; linear: all alike. Left out: what suits the model."""
     dtype: AnyDtype = "auto"
     """Precision of the arithmetic. auto: bf16 on a graphics card, fp32 on a processor."""
     gradient_checkpointing: bool = True

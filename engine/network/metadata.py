@@ -7,37 +7,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 from .. import __version__
 from ..families.base import ModelFamily
-from ..families.catalog import base_of
+from ..families.catalog import FAMILIES, base_of
+from ..families.rows import Kohya
 from ..jobs import Lora, TrainJob
-
-
-class Names(NamedTuple):
-    """What kohya's trainer calls a family. Tools compare these texts letter by letter."""
-
-    architecture: str
-    """For base models that are not in the catalog."""
-    implementation: str
-    version: str
-    module: str
-
-
-FAMILIES = {
-    "flux": Names("flux-1-dev", "https://github.com/black-forest-labs/flux", "flux1", "networks.lora_flux")
-}
 
 
 def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str, str]:
     """The texts of the header of a LoRA file."""
-    names = FAMILIES.get(family.name, Names(family.name, "diffusers", family.name, "networks.lora"))
+    row = FAMILIES.get(family.name)
+    names = (row and row.kohya) or Kohya(family.name, "diffusers", family.name)
     base = base_of(job.model.name_or_path)
     side = max(_sides(job, family))
     texts: dict[str, object] = {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{base.architecture if base else names.architecture}/lora",
+        "modelspec.architecture": f"{(base and base.architecture) or names.architecture}/lora",
         "modelspec.implementation": names.implementation,
         "modelspec.title": job.name,
         "modelspec.resolution": f"{side}x{side}",

@@ -2,49 +2,72 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable, Sequence
-from functools import partial
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from ..control import Control
 from ..data.cache import TextCache
+from ..data.pictures import decode, digest
 from ..events import Event
 from ..families.base import Conditioning, ModelFamily, stack
 from ..settings import load_settings
 from .device import autocast
 from .loading import drop_parts, fingerprint, load_parts
 
-BATCH = 32
+
+class Text(NamedTuple):
+    """What a text encoder reads."""
+
+    prompt: str
+    pictures: tuple[Path, ...] = ()
+    """Reference pictures, for a family that sees them."""
 
 
-def remember(
-    family: ModelFamily,
-    prompts: Iterable[str],
-    device: torch.device,
-    held: torch.dtype,
-    compute: torch.dtype,
-    control: Control,
-) -> Generator[Event, None, TextCache]:
-    """Yields progress; returns a cache that has all of ``prompts``. The text encoders are gone afterwards."""
-    options = repr((family.defaults.max_sequence_length, held, compute))
-    key = {"family": family.name, "encoder": fingerprint(family, family.text_parts), "options": options}
-    texts = TextCache(load_settings().folder("cache"), key)
-    if missing := texts.missing(sorted(set(prompts))):
-        load_parts(family, family.text_parts, device, held)
-        yield from texts.fill(missing, partial(_encode, family, device, compute), BATCH, control)
-        drop_parts(family, family.text_parts, device)
-    return texts
+def text_of(family: ModelFamily, prompt: str, controls: Sequence[str | Path]) -> Text:
+    return Text(prompt, tuple(map(Path, controls)) if family.sees_controls else ())
 
 
-def together(texts: TextCache, device: torch.device, prompts: Sequence[str]) -> Conditioning:
-    """Remembered features of ``prompts`` as one batch on the device."""
-    batch = stack([texts.get(prompt) for prompt in prompts])
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-
-
-def _encode(
-    family: ModelFamily, device: torch.device, dtype: torch.dtype, prompts: Sequence[str]
-) -> Conditioning:
-    with torch.no_grad(), autocast(device, dtype):
+def encode(family: ModelFamily, texts: Sequence[Text]) -> Conditioning:
+    """Fresh text features; carries gradients where the caller allows them."""
+    prompts = [text.prompt for text in texts]
+    if not family.sees_controls:
         return family.encode_prompts(prompts)
+    return family.encode_prompts(prompts, [[decode(path) for path in text.pictures] for text in texts])
+
+
+class Texts:
+    """Features of texts, found again by content."""
+
+    def __init__(self, family: ModelFamily, device: torch.device, held: torch.dtype, compute: torch.dtype):
+        self.family, self.device, self.held, self.compute = family, device, held, compute
+        options = repr((family.defaults.max_sequence_length, held, compute))
+        key = {"family": family.name, "encoder": fingerprint(family, family.text_parts), "options": options}
+        self._cache = TextCache(load_settings().folder("cache"), key)
+        self._digest = cache(digest)
+
+    def remember(self, texts: Iterable[Text], control: Control) -> Generator[Event, None, None]:
+        """Encodes what is new, and yields progress. The text encoders are gone afterwards."""
+        known = {self._name(text): text for text in sorted(set(texts))}
+        if missing := self._cache.missing(list(known)):
+            load_parts(self.family, self.family.text_parts, self.device, self.held)
+            yield from self._cache.fill(
+                missing, lambda names: self._encode([known[name] for name in names]), self.family.text_batch, control
+            )
+            drop_parts(self.family, self.family.text_parts, self.device)
+
+    def together(self, texts: Sequence[Text]) -> Conditioning:
+        """Remembered features as one batch on the device."""
+        batch = stack([self._cache.get(self._name(text)) for text in texts])
+        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+
+    def _name(self, text: Text) -> str:
+        return json.dumps([text.prompt, *map(self._digest, text.pictures)]) if text.pictures else text.prompt
+
+    def _encode(self, texts: Sequence[Text]) -> Conditioning:
+        with torch.no_grad(), autocast(self.device, self.compute):
+            return encode(self.family, texts)

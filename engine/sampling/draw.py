@@ -10,27 +10,33 @@ from pathlib import Path
 import torch
 from PIL import Image, PngImagePlugin
 
+from ..data.pictures import decode
 from ..errors import JobError
 from ..families.base import Conditioning, ModelFamily, Request
 from ..runs.atomic import replace_file
 from ..runtime.device import autocast
+from ..runtime.texts import Text, text_of
 
-Conditioner = Callable[[Sequence[str]], Conditioning]
-"""Prompts to text features on the device."""
+Conditioner = Callable[[Sequence[Text]], Conditioning]
+"""Texts to their features on the device."""
+Picture = Image.Image | list[Image.Image]
+"""A picture, or the frames of a video."""
 _DESCRIPTION = 0x010E  # EXIF ImageDescription
 
 
 def draw(
     family: ModelFamily, conditioning: Conditioner, request: Request, device: torch.device, dtype: torch.dtype
-) -> Image.Image:
+) -> Picture:
     """The picture of a request, by the stock pipeline. Leaves the training's random numbers as they were."""
     denoiser = family.denoiser
     training = denoiser.training
     denoiser.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(), autocast(device, dtype):
-            negative = conditioning([request.negative]) if family.wants_negative(request) else None
-            return family.sample(conditioning([request.prompt]), negative, request)
+            pictures = [decode(Path(path)) for path in request.controls]
+            positive, negative = texts_of(family, request)
+            without = conditioning([negative]) if family.wants_negative(request) else None
+            return family.sample(conditioning([positive]), without, request, pictures)
     except torch.OutOfMemoryError as error:
         raise JobError(
             f"There is not enough memory to draw {request.width} x {request.height} pixels.",
@@ -40,8 +46,15 @@ def draw(
         denoiser.train(training)
 
 
-def save_picture(image: Image.Image, path: Path, request: Request, **origin: str) -> None:
-    """The picture with its settings as JSON inside: EXIF ImageDescription, or the text "darkroom" of a PNG."""
+def texts_of(family: ModelFamily, request: Request) -> tuple[Text, Text]:
+    """What the text encoders read for a request: the prompt and the negative prompt."""
+    return text_of(family, request.prompt, request.controls), text_of(family, request.negative, request.controls)
+
+
+def save_picture(image: Picture, path: Path, request: Request, **origin: str) -> None:
+    """The picture with its settings as JSON inside: EXIF ImageDescription, or the text "darkroom" of a PNG. A video is a WebP."""
+    image, *frames = image if isinstance(image, list) else [image]
+    moving = {"save_all": True, "append_images": frames, "duration": round(1000 / request.fps), "loop": 0} if frames else {}
     settings = json.dumps(asdict(request) | origin, ensure_ascii=False)
     if path.suffix == ".png":
         info = PngImagePlugin.PngInfo()
@@ -50,7 +63,7 @@ def save_picture(image: Image.Image, path: Path, request: Request, **origin: str
         return
     exif = Image.Exif()
     exif[_DESCRIPTION] = settings
-    replace_file(path, lambda new: image.save(new, quality=95, exif=exif))
+    replace_file(path, lambda new: image.save(new, quality=95, exif=exif, **moving))
 
 
 def read_settings(path: Path) -> dict[str, object]:

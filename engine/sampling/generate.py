@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from ..control import Control, Stopped
@@ -14,9 +13,9 @@ from ..network.files import load_lora
 from ..runs.folder import RunFolder
 from ..runtime.device import Peak, pick_device, pick_dtype
 from ..runtime.loading import load_parts, open_family
-from ..runtime.texts import remember, together
+from ..runtime.texts import Texts
 from ..settings import resolve
-from .draw import draw, save_picture
+from .draw import draw, save_picture, texts_of
 from .requests import requests_of
 
 
@@ -41,14 +40,12 @@ def _generate(job: GenerateJob, folder: RunFolder, control: Control) -> Iterator
     requests = requests_of(job.sample, family.defaults, None, family.pixel_multiple)
     control.check()
     yield Phase(name="Encoding prompts", peak=peak.take())
-    texts = yield from remember(
-        family, [p for r in requests for p in (r.prompt, r.negative)], device, dtype, dtype, control
-    )
+    texts = Texts(family, device, dtype, dtype)
+    yield from texts.remember([text for request in requests for text in texts_of(family, request)], control)
     control.check()
     yield Phase(name="Loading the model", peak=peak.take())
     load_parts(family, (family.denoiser_part, *family.vae_parts), device, dtype)
     columns: list[LoraFile | None] = [*([None] if job.with_base else []), *job.loras]
-    conditioning = partial(together, texts, device)
     yield Phase(name="Drawing", peak=peak.take())
     index = 0
     for lora in columns:
@@ -59,8 +56,8 @@ def _generate(job: GenerateJob, folder: RunFolder, control: Control) -> Iterator
             if lora:
                 family.pipe.set_adapters("lora", lora.strength * request.strength)
             label = (lora.label or Path(lora.path).stem) if lora else "base"
-            path = folder.sample_path(0, index, request.prompt, job.sample.format)
-            image = draw(family, conditioning, request, device, dtype)
+            path = folder.sample_path(0, index, request.prompt, "webp" if family.is_video else job.sample.format)
+            image = draw(family, texts.together, request, device, dtype)
             save_picture(image, path, request, model=job.model.name_or_path, lora=label)
             yield Sampled(
                 step=0,

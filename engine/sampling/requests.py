@@ -6,6 +6,7 @@ from ..data.captions import apply_trigger
 from ..families.base import Request
 from ..families.defaults import ModelDefaults
 from ..jobs import SampleItem, SampleSettings
+from ..settings import resolve
 
 
 def requests_of(
@@ -30,6 +31,7 @@ def _request(
     def side(name: str, fallback: int) -> int:
         return max(multiple, int(choose(name, fallback)) // multiple * multiple)
 
+    controls = (item.ctrl_img_1 or item.ctrl_img, item.ctrl_img_2, item.ctrl_img_3)
     return Request(
         prompt=apply_trigger(item.prompt, trigger),
         negative=settings.neg if item.neg is None else item.neg,
@@ -39,4 +41,7 @@ def _request(
         guidance=choose("guidance_scale", defaults.guidance_scale),
         seed=item.seed if item.seed is not None else settings.seed + (index if settings.walk_seed else 0),
         strength=choose("network_multiplier", 1.0),
+        controls=tuple(str(resolve(path)) for path in controls if path),
+        frames=int(choose("num_frames", defaults.num_frames)),
+        fps=int(choose("fps", defaults.fps)),
     )

@@ -12,7 +12,7 @@ from ..jobs import TrainJob
 from ..runs.checkpoints import State
 from ..runtime.device import autocast
 from .ema import Average
-from .objectives import FlowMatching, Objective
+from .objectives import OBJECTIVES, Objective
 from .optimizers import load_optimizer, make_optimizer, optimizer_tensors
 from .prepare import Bench
 from .schedules import make_schedule, set_step
@@ -26,7 +26,7 @@ class Learner:
     def __init__(self, job: TrainJob, bench: Bench, objective: Objective | None = None):
         settings = job.train
         self.job, self.bench, self.step = job, bench, 0
-        self.objective = objective or FlowMatching(settings.timestep_type)
+        self.objective = objective or OBJECTIVES[bench.family.objective](settings.timestep_type)
         self.parameters = bench.network.parameters()
         self.optimizer = make_optimizer(
             settings.optimizer, self.parameters, settings.lr, settings.optimizer_params, bench.device

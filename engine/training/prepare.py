@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..control import Control
 from ..data.batches import Batches
-from ..data.buckets import Placed, place
-from ..data.cache import LatentCache, TextCache
+from ..data.buckets import Bucket, Placed, place
+from ..data.cache import LatentCache
 from ..data.captions import TRIGGER, dropped
 from ..data.scan import Item, scan
 from ..errors import JobError
@@ -28,7 +29,8 @@ from ..runs.folder import RunFolder
 from ..runtime.device import Peak, pick_device, pick_dtype
 from ..runtime.loading import fingerprint, load_parts, open_family
 from ..runtime.saving import save_pipeline
-from ..runtime.texts import remember, together
+from ..runtime.texts import Text, Texts, encode, text_of
+from ..sampling.draw import texts_of
 from ..sampling.requests import requests_of
 from ..settings import load_settings
 from .objectives import Batch
@@ -51,32 +53,35 @@ class Bench:
     placed: list[Placed]
     batches: Batches
     latents: LatentCache
-    texts: TextCache | None
+    texts: Texts | None
     """None where the text encoders learn too."""
     requests: list[Request]
 
     def batch(self, micro: int) -> Batch:
         """The pictures of one micro-batch, on the device. A function of its number alone."""
         chosen = [self.placed[index] for index in self.batches.at(micro)]
-        pairs = [self.latents.get(self.items[one.item], one.bucket) for one in chosen]
-        mean, std = (
-            torch.stack(list(tensors)).to(self.device, non_blocking=True)
-            for tensors in zip(*pairs, strict=True)
-        )
-        captions = [
-            self._caption(self.items[one.item], micro, position) for position, one in enumerate(chosen)
+        items, buckets = [self.items[one.item] for one in chosen], [one.bucket for one in chosen]
+        mean, std = self._latents(items, buckets)
+        texts = [
+            text_of(self.family, self._caption(item, micro, position), item.controls) for position, item in enumerate(items)
         ]
-        return Batch(mean, std, self.conditioning(captions))
+        controls = zip(*(references(item) for item in items), strict=True)
+        shown = {f"control_{index}": self._latents(column, buckets)[0] for index, column in enumerate(controls)}
+        return Batch(mean, std, {**self.conditioning(texts), **shown})
+
+    def _latents(self, items: Sequence[Item], buckets: Sequence[Bucket]) -> tuple[Tensor, Tensor]:
+        """Mean and deviation as one batch on the device."""
+        pairs = [self.latents.get(item, bucket) for item, bucket in zip(items, buckets, strict=True)]
+        mean, std = (torch.stack(list(tensors)).to(self.device, non_blocking=True) for tensors in zip(*pairs, strict=True))
+        return mean, std
 
     def _caption(self, item: Item, micro: int, position: int) -> str:
         rate = self.job.datasets[item.dataset].caption_dropout_rate
         return "" if dropped(self.job.train.seed, micro, position, rate) else item.caption
 
-    def conditioning(self, prompts: Sequence[str]) -> Conditioning:
+    def conditioning(self, texts: Sequence[Text]) -> Conditioning:
         """Text features on the device: remembered ones, or fresh ones where the text encoders learn too."""
-        return (
-            together(self.texts, self.device, prompts) if self.texts else self.family.encode_prompts(prompts)
-        )
+        return self.texts.together(texts) if self.texts else encode(self.family, texts)
 
     @contextlib.contextmanager
     def at_hand(self, *parts: str) -> Iterator[None]:
@@ -123,6 +128,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     control.check()
     yield Phase(name="Opening the base model")
     family = open_family(job.model, held)
+    _check_references(family, items)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
     requests = (
         requests_of(job.sample, family.defaults, job.trigger_word, family.pixel_multiple)
@@ -136,19 +142,18 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     if job.train.train_text_encoder:
         load_parts(family, family.text_parts, device, held)
     else:
-        prompts = {
-            "",
-            *(item.caption for item in items),
-            *(p for r in requests for p in (r.prompt, r.negative)),
-        }
-        texts = yield from remember(family, prompts, device, held, compute, control)
+        texts = Texts(family, device, held, compute)
+        wanted = {text_of(family, caption, item.controls) for item in items for caption in ("", item.caption)}
+        drawn = {text for request in requests for text in texts_of(family, request)}
+        yield from texts.remember(wanted | drawn, control)
     control.check()
 
     yield Phase(name="Encoding pictures", peak=peak.take())
     load_parts(family, family.vae_parts, device, held)
     key = {"family": family.name, "encoder": fingerprint(family, family.vae_parts), "options": repr(held)}
     latents = LatentCache(load_settings().folder("cache"), key)
-    yield from latents.fill(items, placed, family.encode_pixels, PICTURE_BATCH, control)
+    pictures, places = with_references(items, placed)
+    yield from latents.fill(pictures, places, family.encode_pixels, PICTURE_BATCH, control)
     for part in family.vae_parts:
         getattr(family.pipe, part).to("cpu")
     control.check()
@@ -165,6 +170,35 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     control.check()
     batches = Batches(placed, job.train.batch_size, job.train.seed)
     return Bench(job, family, network, device, compute, items, placed, batches, latents, texts, requests)
+
+
+def references(item: Item) -> list[Item]:
+    """The reference pictures of an item, as pictures of the same size."""
+    return [replace(item, path=path, controls=()) for path in item.controls]
+
+
+def with_references(items: list[Item], placed: list[Placed]) -> tuple[list[Item], list[Placed]]:
+    """All that is encoded: items, and after them the reference pictures of each, at the size of their item."""
+    pictures, places = list(items), list(placed)
+    for one in placed:
+        for mate in references(items[one.item]):
+            places.append(replace(one, item=len(pictures)))
+            pictures.append(mate)
+    return pictures, places
+
+
+def _check_references(family: ModelFamily, items: list[Item]) -> None:
+    counts = {len(item.controls) for item in items}
+    if max(counts) > family.max_controls:
+        what = f"takes {family.max_controls}" if family.max_controls else "takes no"
+        raise JobError(
+            f"The data has {max(counts)} reference pictures for each picture; {family.title} {what}.",
+            "Leave out control_path, or choose an edit model as the base.",
+        )
+    if len(counts) > 1:
+        raise JobError(
+            "Some data sets have reference pictures and others have none, or fewer.", "Give all of them as many in control_path."
+        )
 
 
 def _trained_parts(job: TrainJob, family: ModelFamily) -> dict[str, torch.nn.Module]:

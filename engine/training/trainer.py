@@ -120,7 +120,8 @@ def save(
 def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder) -> Iterator[Event]:
     """Every sample prompt, with the averaged weights where there is an average."""
     for index, request in enumerate(bench.requests):
-        path = folder.sample_path(learner.step, index, request.prompt, job.sample.format)
+        kind = "webp" if bench.family.is_video else job.sample.format
+        path = folder.sample_path(learner.step, index, request.prompt, kind)
         with bench.at_hand("vae"), learner.averaged(), bench.network.scaled(request.strength):
             image = draw(bench.family, bench.conditioning, request, bench.device, bench.dtype)
         save_picture(image, path, request, model=job.model.name_or_path, run=job.name, step=str(learner.step))

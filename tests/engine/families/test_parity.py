@@ -1,62 +1,138 @@
-"""The velocity that a family predicts is the velocity that the stock pipeline hands to its scheduler."""
+"""What a family predicts is what the stock pipeline hands to its scheduler; what it draws is what the stock pipeline draws."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image
 
-from engine.families.base import Request
+from engine.families.base import ModelFamily, Request
+from engine.families.catalog import load_family
 from engine.families.defaults import ModelDefaults
-from engine.families.flux import Flux
 from engine.families.layout import pack, unpack
 
-FAMILIES = {
-    "flux": lambda: Flux(tiny.flux(), ModelDefaults.model_validate(tiny.DEFAULTS), None),
-    "flux with guidance": lambda: Flux(
-        tiny.flux(guidance_embeds=True), ModelDefaults.model_validate(tiny.DEFAULTS), None
-    ),
-}
+
+def wrapped(case: tiny.Case, pipe: Any = None) -> ModelFamily:
+    pipe = pipe or case.make()
+    pipe.set_progress_bar_config(disable=True)
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    return load_family(case.family)(pipe, ModelDefaults.model_validate(tiny.DEFAULTS | case.defaults), None)
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request):
-    made = FAMILIES[request.param]()
-    made.pipe.set_progress_bar_config(disable=True)
-    return made
+def pictures(case: tiny.Case) -> list[Image.Image]:
+    """Reference pictures that differ, of the size of the target."""
+    shades = np.linspace(0, 255, case.width * case.height * 3).reshape(case.height, case.width, 3)
+    return [Image.fromarray(np.roll(shades, 7 * index, axis=1).astype(np.uint8)) for index in range(case.controls)]
 
 
-def as_latents(tensor: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    return unpack(tensor, like=torch.empty(1, 1, height, width)) if tensor.ndim == 3 else tensor
+def as_pixels(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def test_predicts_what_the_pipeline_predicts(family, monkeypatch):
+def conditioning(family: ModelFamily, prompt: str, shown: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+    return family.encode_prompts([prompt], [shown]) if family.sees_controls else family.encode_prompts([prompt])
+
+
+def request_of(case: tiny.Case, guidance: float, steps: int = 3) -> Request:
+    return Request("a red fox", "", width=case.width, height=case.height, steps=steps, guidance=guidance, seed=0)
+
+
+@pytest.fixture(params=tiny.CASES, ids=lambda case: case.name)
+def case(request) -> tiny.Case:
+    return request.param
+
+
+def test_predicts_what_the_pipeline_predicts(case, monkeypatch):
     """A picture that is not square, so that swapped sides are seen; the words matter, so that dropped text is seen."""
-    seen = []
+    family, seen, shown = wrapped(case), [], pictures(case)
     scheduler = type(family.pipe.scheduler)
     step = scheduler.step
 
-    def spy(self, velocity, t, sample, *rest, **named):
-        seen.append((velocity, t, sample))
-        return step(self, velocity, t, sample, *rest, **named)
+    def spy(self, answer, t, sample, *rest, **named):
+        seen.append((answer, t, sample))
+        return step(self, answer, t, sample, *rest, **named)
 
     monkeypatch.setattr(scheduler, "step", spy)
     with torch.no_grad():
-        cond = family.encode_prompts(["a red fox"])
-        request = Request("a red fox", "", width=48, height=32, steps=3, guidance=1.0, seed=0)
-        family.sample(cond, None, request)
+        cond = conditioning(family, "a red fox", shown)
+        family.sample(cond, None, request_of(case, case.guidance), shown)
         assert len(seen) == 3
-        for velocity, t, sample in seen:
-            ours = family.predict(as_latents(sample, 16, 24), t.view(1) / 1000, cond)
-            torch.testing.assert_close(ours, as_latents(velocity, 16, 24))
-            other = family.predict(
-                as_latents(sample, 16, 24), t.view(1) / 1000, family.encode_prompts(["blue"])
-            )
-            assert not torch.equal(ours, other)
+        controls = {f"control_{index}": family.encode_pixels(as_pixels(picture))[0] for index, picture in enumerate(shown)}
+        other = conditioning(family, "blue", shown)
+        for answer, t, sample in seen:
+            noisy, theirs = (case.unpack(tensor, *case.latents) for tensor in (sample, answer))
+            sigma = torch.as_tensor(t).float().view(-1)[:1] / family.pipe.scheduler.config.num_train_timesteps
+            ours = family.predict(noisy, sigma, {**cond, **controls})
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+            assert not torch.allclose(ours, family.predict(noisy, sigma, {**other, **controls}), atol=1e-6)
 
 
-def test_latents_are_what_the_pipeline_decodes(family):
+def test_a_batch_is_its_members(case):
+    """Texts of several lengths, and several noise levels, in one batch: each is predicted as if it were alone."""
+    family, shown = wrapped(case), pictures(case)
+    with torch.no_grad():
+        from engine.families.base import stack
+
+        alone = [conditioning(family, prompt, shown) for prompt in ("a red fox", "blue")]
+        mean = family.encode_pixels(torch.rand(2, 3, case.height, case.width) * 2 - 1)[0]
+        noisy, sigma = torch.randn_like(mean), torch.tensor([0.2, 0.7])
+        controls = {f"control_{k}": family.encode_pixels(as_pixels(picture))[0] for k, picture in enumerate(shown)}
+        both = {name: tensor.expand(2, *tensor.shape[1:]) for name, tensor in controls.items()}
+        texts = stack([{name: tensor[0] for name, tensor in cond.items()} for cond in alone])
+        together = family.predict(noisy, sigma, {**texts, **both})
+        assert together.shape == noisy.shape
+        for row in range(2):
+            one = family.predict(noisy[row : row + 1], sigma[row : row + 1], {**alone[row], **controls})
+            torch.testing.assert_close(together[row : row + 1], one, rtol=1e-3, atol=1e-4)
+
+
+def test_draws_what_the_stock_pipeline_draws(case, tmp_path):
+    """From the same weights, with the same seed: the same bytes."""
+    folder = tiny.save(case.make(), tmp_path / "base", **case.defaults)
+    stock, shown = load_family(case.family).pipeline_class.from_pretrained(folder, local_files_only=True), pictures(case)
+    family = wrapped(case, stock)  # the same tensors: where they lie in memory decides the last bit
+    names = inspect.signature(stock.__call__).parameters
+    for guidance in (case.guidance, case.guided):
+        if guidance is None:
+            continue
+        request = request_of(case, guidance, steps=2)
+        negative = conditioning(family, "", shown) if family.wants_negative(request) else None
+        assert (negative is not None) == (guidance == case.guided)
+        with torch.no_grad():
+            ours = family.sample(conditioning(family, request.prompt, shown), negative, request, shown)
+            arguments = {"prompt": request.prompt, **family.guidance(request), **family.references(shown)}
+            arguments |= {"negative_prompt": ""} if negative else {}
+            if "max_sequence_length" in names and family.defaults.max_sequence_length:
+                arguments["max_sequence_length"] = family.defaults.max_sequence_length
+            if family.is_video:
+                arguments |= {"num_frames": request.frames, "output_type": "pil"}
+            made = stock(
+                **arguments, width=request.width, height=request.height, num_inference_steps=request.steps,
+                generator=torch.Generator().manual_seed(request.seed),
+            )  # fmt: skip
+        theirs = made.frames[0] if family.is_video else made.images[0]
+        for one, other in zip(*((each if isinstance(each, list) else [each]) for each in (ours, theirs)), strict=True):
+            assert one.size == (case.width, case.height) and one.tobytes() == other.tobytes()
+
+
+def test_tokens_are_in_the_pipelines_order():
+    latents = torch.randn(2, 3, 8, 6)
+    stock = tiny.flux()._pack_latents(latents, 2, 3, 8, 6)
+    assert torch.equal(pack(latents), stock)
+    assert torch.equal(unpack(stock, like=latents), latents)
+
+
+def test_latents_are_what_flux_decodes():
     """Latents made by encode_pixels, decoded as the pipeline decodes, are the VAE's own reconstruction."""
+    family = wrapped(next(case for case in tiny.CASES if case.name == "flux"))
     pixels = torch.rand(1, 3, 32, 48) * 2 - 1
     vae = family.pipe.vae
     with torch.no_grad():
@@ -65,10 +141,3 @@ def test_latents_are_what_the_pipeline_decodes(family):
         theirs = vae.decode(vae.encode(pixels).latent_dist.mean).sample
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(std / vae.config.scaling_factor, vae.encode(pixels).latent_dist.std)
-
-
-def test_tokens_are_in_the_pipelines_order():
-    latents = torch.randn(2, 3, 8, 6)
-    stock = tiny.flux()._pack_latents(latents, 2, 3, 8, 6)
-    assert torch.equal(pack(latents), stock)
-    assert torch.equal(unpack(stock, like=latents), latents)

@@ -1,13 +1,9 @@
-"""Random tiny pipelines: the real classes, a few thousand weights, no download."""
+"""Parts that tiny pipelines are made of: text encoders, tokenizers, autoencoders."""
 
 from __future__ import annotations
 
-import json
 import string
-from pathlib import Path
-
-import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import AutoencoderKL
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
@@ -41,33 +37,3 @@ def vae(channels: int) -> AutoencoderKL:
         layers_per_block=1, latent_channels=channels, norm_num_groups=1, use_quant_conv=False, use_post_quant_conv=False,
         shift_factor=0.06, scaling_factor=1.5,
     )  # fmt: skip
-
-
-def flux(guidance_embeds: bool = False, layers: int = 1) -> FluxPipeline:
-    torch.manual_seed(0)
-    transformer = FluxTransformer2DModel(
-        patch_size=1, in_channels=4, num_layers=layers, num_single_layers=layers, attention_head_dim=16, num_attention_heads=2,
-        joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=[4, 4, 8], guidance_embeds=guidance_embeds,
-    )  # fmt: skip
-    return FluxPipeline(
-        FlowMatchEulerDiscreteScheduler(), vae(1), clip(), tokenizer(64), t5(), tokenizer(64), transformer
-    )
-
-
-DEFAULTS = {
-    "title": "Tiny",
-    "family": "flux",
-    "width": 32,
-    "height": 32,
-    "sample_steps": 2,
-    "guidance_scale": 1.0,
-    "max_sequence_length": 32,
-    "resolution": [32],
-}
-
-
-def save(pipe: FluxPipeline, folder: Path, **defaults: object) -> Path:
-    """The pipeline as a base model's folder, with its defaults beside it."""
-    pipe.save_pretrained(folder)
-    (folder / "darkroom.json").write_text(json.dumps(DEFAULTS | defaults))
-    return folder

@@ -1,0 +1,36 @@
+"""What is peculiar to a family's files, beside the names of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Dialect:
+    part: str = "transformer"
+    """What diffusers calls the denoiser; a second expert is the same with _2."""
+    texts: Mapping[str, str] = field(
+        default_factory=lambda: {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2", "text_encoder_3": "lora_te3"}
+    )
+    """Text encoder → what its flat names begin with."""
+    flat: Literal["native", "diffusers"] = "native"
+    """Which names of the denoiser kohya's are made from."""
+
+
+# kohya trains SD 1 and 2 on diffusers' UNet and SDXL on the original one, and so are its names. All of ComfyUI, Forge and
+# diffusers read both for both; kohya's own scripts read only their own.
+_SD = Dialect("unet", {"text_encoder": "lora_te"}, "diffusers")
+_SDXL = Dialect("unet", {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"})
+
+DIALECTS: dict[str, Dialect] = {
+    "sd15": _SD,
+    "sd21": _SD,
+    "sdxl": _SDXL,
+    "flux": Dialect(texts={"text_encoder": "lora_te1", "text_encoder_2": "lora_te3"}),
+}
+
+
+def dialect_of(family: str | None) -> Dialect:
+    return DIALECTS.get(family or "", Dialect())

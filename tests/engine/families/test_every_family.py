@@ -1,0 +1,147 @@
+"""Every family from a job to its files: it learns, continues exactly, draws, and what it saves is read by the stock pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+from test_parity import as_pixels, conditioning, pictures, request_of, wrapped
+
+from engine.control import Control
+from engine.execute import execute
+from engine.families.catalog import FAMILIES, family_name, pipeline_in
+from engine.jobs import TrainJob, load_job
+from engine.network.attach import attach
+from engine.runs.folder import RunFolder
+from engine.training.objectives import OBJECTIVES, Batch
+
+
+@pytest.fixture(params=tiny.CASES, ids=lambda case: case.name)
+def case(request) -> tiny.Case:
+    return request.param
+
+
+@pytest.fixture
+def base(case, tmp_path) -> Path:
+    return tiny.save(case.make(), tmp_path / "base", **case.defaults)
+
+
+def make_job(case: tiny.Case, base: Path, folder: Path, network: dict[str, Any]) -> TrainJob:
+    """Two pictures, with as many reference pictures as the family takes."""
+    for name in ("data", *(f"control {index}" for index in range(case.controls))):
+        (folder / name).mkdir(exist_ok=True)
+        for index, colour in enumerate(("red", "blue")):
+            Image.new("RGB", (case.width, case.height), colour).save(folder / name / f"{index}.png")
+            (folder / name / f"{index}.txt").write_text(f"a {colour} field")
+    controls = [str(folder / f"control {index}") for index in range(case.controls)]
+    sample = {"prompt": "a field", **{f"ctrl_img_{k + 1}": f"{control}/0.png" for k, control in enumerate(controls)}}
+    return load_job(
+        {
+            "name": "tiny",
+            "model": {"name_or_path": str(base), "arch": case.family},
+            "network": network,
+            "datasets": [{"path": str(folder / "data"), "control_path": controls or None}],
+            "train": {"steps": 2, "lr": 1e-2, "optimizer": "adamw"},
+            "sample": {"sample_every": 2, "samples": [sample], "width": case.width, "height": case.height, "skip_first_sample": True},
+            "save": {"save_every": 1, "dtype": "fp32"},
+        }
+    )
+
+
+def run(job: TrainJob, root: Path, stop_at: int | None = None) -> RunFolder:
+    folder, control = RunFolder.create(root, job, exist_ok=True), Control()
+    for event in execute(job, folder, control):
+        assert event.kind != "failed", event
+        control.stop = control.stop or (event.kind == "step" and event.step == stop_at)
+    return folder
+
+
+def test_the_family_is_found_from_the_models_own_files(case, base):
+    assert family_name(None, pipeline_in(base)) in {case.family, *_with_the_same_pipeline(case.family)}
+
+
+def _with_the_same_pipeline(name: str) -> set[str]:
+    return {info.name for info in FAMILIES.values() if set(info.pipelines) & set(FAMILIES[name].pipelines)}
+
+
+@pytest.mark.parametrize("network", ["lora", "full"])
+def test_a_run_learns_saves_draws_and_continues_in_the_same_bytes(case, base, network, tmp_path):
+    job = make_job(case, base, tmp_path, {"type": network, **({"rank": 4} if network == "lora" else {})})
+    whole = run(job, tmp_path / "whole").path
+    run(job, tmp_path / "halves", stop_at=1)
+    halves = run(job, tmp_path / "halves").path
+    files = [path.relative_to(whole) for path in sorted(whole.rglob("*.safetensors")) if "state" not in path.parts]
+    assert any(file.parts[0].startswith("tiny.") or file.parts[0] == "tiny" for file in files)
+    for file in files:
+        assert (whole / file).read_bytes() == (halves / file).read_bytes(), file
+    assert len(list((whole / "samples").iterdir())) == 1
+
+
+@pytest.mark.parametrize("network", [{"type": "lora", "rank": 4}, {"type": "full"}], ids=["lora", "full"])
+def test_the_loss_of_the_trained_batch_falls(case, network):
+    family, shown = wrapped(case), pictures(case)
+    settings = load_job({"name": "x", "model": {"name_or_path": "x"}, "datasets": [{"path": "x"}], "network": network}).network
+    with torch.no_grad():
+        mean, std = family.encode_pixels(torch.rand(1, 3, case.height, case.width) * 2 - 1)
+        controls = {f"control_{k}": family.encode_pixels(as_pixels(picture))[0] for k, picture in enumerate(shown)}
+        batch = Batch(mean, std, {**conditioning(family, "a red fox", shown), **controls})
+    layers = attach(settings, {family.denoiser_part: family.denoiser}, family.lora_targets, family=family.name)
+    optimizer = torch.optim.AdamW(layers.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(8):
+        loss = OBJECTIVES[family.objective](None).loss(family, batch, torch.Generator().manual_seed(0))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_a_lora_is_on_as_many_layers_as_it_should(case):
+    family = wrapped(case)
+    network = attach(load_lora(), {family.denoiser_part: family.denoiser}, family.lora_targets, family=family.name)
+    assert len(network.parameters()) == 2 * case.targets
+
+
+def load_lora() -> Any:
+    return load_job({"name": "x", "model": {"name_or_path": "x"}, "datasets": [{"path": "x"}], "network": {"rank": 4}}).network
+
+
+def test_the_stock_pipeline_reads_the_saved_lora(case, tmp_path):
+    """In every form that it reads, and changes its answers exactly as in training."""
+    family, shown = wrapped(case), pictures(case)
+    network = attach(load_lora(), {family.denoiser_part: family.denoiser}, family.lora_targets, family=family.name)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.normal_(std=0.1)
+        cond = conditioning(family, "a red fox", shown)
+        controls = {f"control_{k}": family.encode_pixels(as_pixels(picture))[0] for k, picture in enumerate(shown)}
+        noisy = torch.randn_like(family.encode_pixels(torch.zeros(1, 3, case.height, case.width))[0])
+        sigma = torch.tensor([0.5])
+        ours = family.predict(noisy, sigma, {**cond, **controls})
+        with network.disabled():
+            without = family.predict(noisy, sigma, {**cond, **controls})
+        assert not torch.allclose(ours, without, atol=1e-4)
+        for form in case.reads:
+            path = tmp_path / f"{form}.safetensors"
+            network.save(path, {}, "fp32", form)
+            fresh = wrapped(case)
+            fresh.pipe.load_lora_weights(str(path))
+            torch.testing.assert_close(fresh.predict(noisy, sigma, {**cond, **controls}), ours, rtol=1e-3, atol=1e-4)
+
+
+def test_a_picture_of_a_request_is_drawn_without_a_network(case, tmp_path):
+    """The request's own seed decides: another one gives another picture."""
+    family, shown = wrapped(case), pictures(case)
+    request = request_of(case, case.guidance, steps=1)
+    with torch.no_grad():
+        cond = conditioning(family, request.prompt, shown)
+        one, two = (family.sample(cond, None, replace(request, seed=seed), shown) for seed in (0, 1))
+    first, second = (each[0] if isinstance(each, list) else each for each in (one, two))
+    assert first.tobytes() != second.tobytes()

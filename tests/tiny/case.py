@@ -1,0 +1,53 @@
+"""A family as the tests that all families pass see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor
+
+from engine.families.layout import unpack
+
+Unpack = Callable[[Tensor, int, int], Tensor]
+
+
+def as_they_are(tensor: Tensor, height: int, width: int) -> Tensor:
+    return tensor
+
+
+def tokens_2x2(tensor: Tensor, height: int, width: int) -> Tensor:
+    """Tokens that pipelines hand to their scheduler, as latents of this height and width."""
+    return unpack(tensor, like=torch.empty(1, 1, height, width))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One tiny pipeline."""
+
+    name: str
+    family: str
+    """In the catalog."""
+    make: Callable[[], DiffusionPipeline]
+    """The same random weights each time."""
+    targets: int
+    """Layers of it that carry a LoRA."""
+    guidance: float = 1.0
+    """At which the pipeline asks its model once a step."""
+    guided: float | None = None
+    """At which it asks with a negative prompt too; None where the model knows no such guidance."""
+    controls: int = 0
+    """Reference pictures that are given with the prompt."""
+    width: int = 48
+    height: int = 32
+    latents: tuple[int, int] = (16, 24)
+    """Height and width of the latents of such a picture."""
+    unpack: Unpack = as_they_are
+    """What the scheduler gets, as latents."""
+    reads: tuple[str, ...] = ("diffusers",)
+    """Forms of LoRA files that the stock pipeline reads."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """What stands in its darkroom.json besides DEFAULTS."""
