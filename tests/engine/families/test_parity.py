@@ -95,10 +95,10 @@ def test_a_batch_is_its_members(case):
 
 
 def test_draws_what_the_stock_pipeline_draws(case, tmp_path):
-    """From the same weights, with the same seed: the same bytes."""
+    """From the same weights, with the same seed: the same picture, but for where tensors lie in memory, which decides the last bit."""
     folder = tiny.save(case.make(), tmp_path / "base", **case.defaults)
     stock, shown = load_family(case.family).pipeline_class.from_pretrained(folder, local_files_only=True), pictures(case)
-    family = wrapped(case, stock)  # the same tensors: where they lie in memory decides the last bit
+    family = wrapped(case, stock)
     names = inspect.signature(stock.__call__).parameters
     for guidance in (case.guidance, case.guided):
         if guidance is None:
@@ -120,7 +120,8 @@ def test_draws_what_the_stock_pipeline_draws(case, tmp_path):
             )  # fmt: skip
         theirs = made.frames[0] if family.is_video else made.images[0]
         for one, other in zip(*((each if isinstance(each, list) else [each]) for each in (ours, theirs)), strict=True):
-            assert one.size == (case.width, case.height) and one.tobytes() == other.tobytes()
+            assert one.size == (case.width, case.height)
+            assert np.abs(np.subtract(one, other, dtype=int)).max() <= 1
 
 
 def test_tokens_are_in_the_pipelines_order():
