@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import JobError
-from engine.families.catalog import BASES
+from engine.families.catalog import BASES, base_of
 from engine.jobs import TrainJob
 from engine.settings import resolve
 
@@ -24,6 +24,8 @@ class Choices:
 
     pictures: list[tuple[str, str]]
     bases: list[tuple[str, str]]
+    """Those that are shown at once, and the one that is chosen."""
+    others: list[tuple[str, str]]
     lengths: list[tuple[str, int]]
 
 
@@ -48,7 +50,7 @@ class Desk:
         library = self.studio.library
         names = library.names()
         dataset = dataset if dataset in names else names[0] if names else None
-        base = next((one for one in BASES if one.name_or_path == base_path), BASES[0])
+        base = base_of(base_path or "") or BASES[0]
         folder = library.folder(dataset) if dataset else None
         captions = [library.caption(path) for path in library.pictures(dataset)] if dataset else []
         return drafts.begin(base, drafts.free_name(dataset or "my-lora", self._taken()), folder, captions)
@@ -57,9 +59,16 @@ class Desk:
         """A new job for a data set, on the base model of the last one."""
         return self.keep(self.fresh(dataset, form.get(self.studio.memory.get("draft") or {}, "model.name_or_path", None)))
 
-    def with_base(self, draft: Draft, base_path: str) -> Draft:
-        base = next((one for one in BASES if one.name_or_path == base_path), None)
-        return self.keep(drafts.with_base(draft, base) if base else draft)
+    def with_base(self, draft: Draft, base_path: str | None) -> Draft:
+        """The draft for another base model: with its numbers where they are known, else with the ones that there are."""
+        if not base_path:
+            return draft
+        base = base_of(base_path)
+        if base:
+            draft = drafts.with_base(draft, base)
+        else:
+            form.put(draft, "model.name_or_path", base_path.strip())
+        return self.keep(draft)
 
     def with_pictures(self, draft: Draft, path: str) -> Draft:
         """The draft for another data set: what was proposed for the former one is proposed anew, what was written stays."""
@@ -80,16 +89,23 @@ class Desk:
         """The name of its data set, if that is one of ours."""
         return self.studio.library.name_of(form.get(draft, "datasets.0.path", None))
 
+    def wants_references(self, draft: Draft) -> bool:
+        """Whether the base model learns from pictures and what they were made from, or the draft has such pictures."""
+        base = drafts.base_in(draft)
+        return bool(form.get(draft, "datasets.0.control_path", None)) or (base is not None and base.needs == "reference picture")
+
     def choices(self, draft: Draft) -> Choices:
         library = self.studio.library
         pictures = [(f"{name} · {len(library.pictures(name))} pictures", str(library.folder(name))) for name in library.names()]
-        bases = [(f"{base.title}\n{_facts(base)}", base.name_or_path) for base in BASES]
+        bases = [(f"{base.title}\n{_facts(base)}", base.name_or_path) for base in BASES if base.featured]
+        others = [(f"{base.title} · {base.note}", base.name_or_path) for base in BASES if not base.featured]
         path, own = form.get(draft, "datasets.0.path", None), form.get(draft, "model.name_or_path", None)
         if path and path not in dict(pictures).values():
             pictures.append((Path(str(path)).name, path))
         if own and own not in dict(bases).values():
-            bases.append((f"{own}\nOf your own choice", own))
-        return Choices(pictures, bases, drafts.lengths(drafts.base_in(draft) or BASES[0]))
+            known = base_of(own)
+            bases.append((f"{known.title}\n{_facts(known)}" if known else f"{own}\nOf your own choice", own))
+        return Choices(pictures, bases, others, drafts.lengths(drafts.base_in(draft) or BASES[0]))
 
     def card(self, draft: Draft, problems: list[str]) -> str:
         """What is told before the start."""

@@ -235,6 +235,8 @@ def _field(
         default = default.model_dump(mode="json", exclude_defaults=True)
     changes, kinds = changes or {}, _kinds(info.annotation)
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+    if bool in kinds and type(None) in kinds:  # left out is an answer of its own
+        choices = [("", None), ("yes", True), ("no", False)]
     name, shape = label(path), _shape(kinds, choices)
     sentence = changes.get("info", (info.description or "").removeprefix(f"{name}: "))
     sentence = sentence[:1].upper() + sentence[1:]

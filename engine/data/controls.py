@@ -11,13 +11,12 @@ from .pictures import find_pictures
 from .words import count, listed, name_of, printable
 
 
-def find_controls(paths: Sequence[Path], folder: Path, control_path: str | Sequence[str] | None) -> list[tuple[Path, ...]]:
+def find_controls(paths: Sequence[Path], folder: Path, control_path: Sequence[str]) -> list[tuple[Path, ...]]:
     """The mates of each of ``paths``, which lie in ``folder``, in the order of the control folders.
 
     A mate has the same path within its folder, whatever its ending. One that is missing is an error: positions never shift.
     """
-    names = [control_path] if isinstance(control_path, str) else control_path or []
-    columns = [_mates(paths, folder, resolve(name)) for name in names]
+    columns = [_mates(paths, folder, resolve(name)) for name in control_path]
     return list(zip(*columns, strict=True)) if columns else [()] * len(paths)
 
 

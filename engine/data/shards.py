@@ -61,7 +61,7 @@ class Shards:
 
     def add(self, name: str, group: Group) -> None:
         """Takes the group in; it is on the disk after ``flush`` at the latest."""
-        self._new[name] = group
+        self._new[name] = {field: tensor.contiguous() for field, tensor in group.items()}  # as it will be read back
         self._new_bytes += _bytes_of(group)
 
     def flush(self, least: int = 1) -> None:

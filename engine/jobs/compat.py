@@ -17,14 +17,15 @@ from ..events import Warned
 from . import compat_keys as keys
 from .base import SampleItem, Strict
 from .compat_prompts import split_flags
-from .train import Dataset, Ema, Full, Logging, Lora, Sample, Save, Train, TrainModel
+from .train import Adapter, Dataset, Dora, Ema, Logging, Lokr, Lora, Sample, Save, Train, TrainModel
 
 OURS: dict[str, tuple[type[Strict], ...]] = {
-    "process": (), "model": (TrainModel,), "network": (Lora, Full), "train": (Train,), "ema": (Ema,), "save": (Save,),
+    "process": (), "model": (TrainModel,), "network": (Lora, Lokr, Dora), "train": (Train,), "ema": (Ema,), "save": (Save,),
     "sample": (Sample,), "item": (SampleItem,), "dataset": (Dataset,), "logging": (Logging,),
 }  # fmt: skip
 """Section of its file → the models whose keys are passed on as they are."""
 Section = dict[str, Any]
+_ADAPTERS: dict[str, type[Adapter]] = {"lora": Lora, "lokr": Lokr, "dora": Dora}
 
 
 def is_wrapped(data: Mapping[str, Any]) -> bool:
@@ -141,6 +142,9 @@ class _Reader:
         if given.get("extras_name_or_path") == given.get("name_or_path"):
             given.pop("extras_name_or_path", None)
         given.pop("dtype", None)  # it takes train.dtype instead
+        for key, kind in (("quantize", "qtype"), ("quantize_te", "qtype_te")):
+            if not given.get(key, given.get("quantize")):
+                given.pop(kind, None)  # its app writes kinds of its own there, or nothing
         return _given(self.section("model", given, "model."))
 
     def network(self, given: Section | None, arch: str | None) -> Section:
@@ -154,6 +158,8 @@ class _Reader:
         alpha = given.pop("linear_alpha", alpha)
         if (arch or "").split(":")[0] in keys.SCALED:
             kept["alpha"] = alpha
+            convolutions = {key: given.pop(key) for key in ("conv", "conv_alpha") if key in given}
+            kept |= convolutions if "conv" in convolutions else {}
         elif alpha not in (1.0, kept["rank"]):
             self.note("network.linear_alpha is ignored for this family by AI Toolkit, and here too.", "In a Darkroom job, alpha counts.")
         for key in ("only_if_contains", "ignore_if_contains"):
@@ -162,13 +168,18 @@ class _Reader:
         for key, value in extra.items():
             if value:
                 self.note(f"network.network_kwargs.{key} is not supported yet and is left out: the result will differ.")
-        return kept | self.section("network", given, "network.")
+        has = _ADAPTERS.get(kept["type"], Lora).model_fields.keys() - {"conv", "conv_alpha"}  # elsewhere there are no such layers
+        self.idle += [f"network.{key}" for key in given if key in _names("network") - has]
+        return kept | self.section("network", {key: value for key, value in given.items() if key not in _names("network") - has}, "network.")
 
     def dataset(self, given: Section, index: int, trigger: str | None) -> Section:
         given = {**keys.DEFAULTS["dataset"], **_given(given)}
         folder = given.pop("folder_path", None) or given.pop("dataset_path", None)
         if folder is not None:
             given["path"] = folder
+        folders = [given.pop(key, None) or [] for key in ("control_path", "control_path_1", "control_path_2", "control_path_3")]
+        if controls := [one for some in folders for one in (some if isinstance(some, list) else [some])]:
+            given["control_path"] = controls
         ending = str(given.pop("caption_type", None) or given.get("caption_ext", "txt"))
         given["caption_ext"] = f".{ending.removeprefix('.')}"
         trigger = given.get("trigger_word") or trigger

@@ -53,11 +53,11 @@ NO_EFFECT: dict[str, set[str]] = {
     },
     "model": {
         "attn_masking", "cache_size_limit", "compile_dynamic", "compile_fullgraph", "compile_mode", "experimental_xl", "is_v_pred",
-        "latent_space_version", "layer_offloading_text_encoder_percent", "layer_offloading_transformer_percent", "low_vram", "qtype",
-        "qtype_te", "quantize_kwargs", "refiner_start_at", "split_model_other_module_param_count_scale", "te_device", "te_dtype",
+        "latent_space_version", "layer_offloading_text_encoder_percent", "layer_offloading_transformer_percent",
+        "refiner_start_at", "split_model_other_module_param_count_scale", "te_device", "te_dtype",
         "unet_sample_size", "use_text_encoder_1", "use_text_encoder_2", "vae_device", "vae_dtype",
     },
-    "network": {"conv", "conv_alpha", "layer_offloading", "lokr_factor", "lokr_full_rank", "lorm", "old_lokr_format", "split_multistage_loras"},
+    "network": {"layer_offloading", "lorm", "old_lokr_format", "split_multistage_loras"},
     "train": {
         "adapter_assist_type", "adapter_lr", "attention_backend", "bypass_guidance_embedding", "cache_text_embeddings", "embedding_lr",
         "max_loss_debug", "max_negative_prompts", "noise_scheduler", "num_train_timesteps", "paramiter_swapping_factor", "refiner_lr",
@@ -65,8 +65,8 @@ NO_EFFECT: dict[str, set[str]] = {
     },
     "ema": set(),
     "save": {"hf_private", "hf_repo_id", "save_format"},
-    "sample": {"adapter_conditioning_scale", "fps", "refiner_start_at", "sampler"},
-    "item": {"ctrl_idx", "fps"},
+    "sample": {"adapter_conditioning_scale", "refiner_start_at", "sampler"},
+    "item": {"ctrl_idx"},
     "dataset": {
         "audio_normalize", "audio_preserve_pitch", "bucket_tolerance", "cache_latents", "cache_latents_num_workers", "cache_latents_to_disk",
         "cache_tensors_to_disk", "cache_text_embeddings", "clip_image_augmentations", "clip_image_shuffle_augmentations",
@@ -82,10 +82,10 @@ LATER: Keys = {
     # something differs without them → the value that changes nothing
     "process": {"first_sample": None, "guidance": None},
     "model": {
-        "accuracy_recovery_adapter": None, "assistant_lora_path": None, "auto_memory": False, "block_compile": False, "compile": False, "extras_name_or_path": None, "in_context": False,
-        "inference_lora_path": None, "layer_offloading": False, "lora_path": None, "model_kwargs": {}, "model_paths": {}, "quantize": False,
-        "quantize_te": False, "refiner_name_or_path": None, "split_model_over_gpus": False, "te_name_or_path": None, "text_encoder_bits": 16,
-        "unconditional_lora_path": None, "unet_path": None, "use_flux_cfg": False, "vae_path": None,
+        "accuracy_recovery_adapter": None, "auto_memory": False, "block_compile": False, "compile": False, "in_context": False,
+        "layer_offloading": False, "model_kwargs": {}, "model_paths": {},
+        "refiner_name_or_path": None, "split_model_over_gpus": False, "text_encoder_bits": 16,
+        "unconditional_lora_path": None, "use_flux_cfg": False,
     },
     "network": {"all_layers": False, "pretrained_lora_path": None, "transformer_only": True},
     "train": {
@@ -118,7 +118,7 @@ LATER: Keys = {
     "sample": {
         "do_cfg_norm": False, "extra_values": [], "guidance_rescale": 0.0, "sample_start_step": 0,
     },
-    "item": {"ctrl_img": None, "ctrl_img_1": None, "ctrl_img_2": None, "ctrl_img_3": None, "do_cfg_norm": False, "num_frames": 1},
+    "item": {"do_cfg_norm": False},
     "dataset": {
         "alpha_mask": False, "augmentations": None, "augments": [], "batch_size": None, "buckets": True, "extra_values": [], "flip_y": False,
         "invert_mask": False, "loss_multiplier": 1.0, "mask_path": None, "network_weight": 1.0, "random_crop": False, "random_scale": False,
@@ -129,7 +129,7 @@ LATER: Keys = {
 }  # fmt: skip
 
 COSTS = {
-    **dict.fromkeys(("auto_memory", "layer_offloading", "quantize", "quantize_te", "text_encoder_bits"), "more memory is needed"),
+    **dict.fromkeys(("auto_memory", "layer_offloading", "text_encoder_bits"), "more memory is needed"),
     **dict.fromkeys(("compile", "block_compile"), "steps take longer"),
     "push_to_hub": "upload the files yourself",
     "use_wandb": "the log is in the run's folder",
@@ -150,17 +150,13 @@ REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     "train": {"train_unet": (True, "training without the denoiser")},
     "ema": {},
     "save": {},
-    "sample": {"num_frames": (1, "videos")},
+    "sample": {},
     "item": {},
     "dataset": {
         "auto_frame_count": (False, "videos"),
         "clip_image_from_same_folder": (False, "pictures for an adapter"),
         "clip_image_path": (None, "pictures for an adapter"),
         "control_from_same_folder": (False, "control pictures"),
-        "control_path": (None, "control pictures"),
-        "control_path_1": (None, "control pictures"),
-        "control_path_2": (None, "control pictures"),
-        "control_path_3": (None, "control pictures"),
         "controls": ([], "control pictures"),
         "do_audio": (False, "sound"),
         "do_i2v": (False, "videos"),

@@ -17,6 +17,13 @@ FLAGS: dict[str, tuple[str, type]] = {
     "steps": ("sample_steps", int),
     "m": ("network_multiplier", float),
     "network_multiplier": ("network_multiplier", float),
+    "ctrl_img": ("ctrl_img", str),
+    "ctrl_img_1": ("ctrl_img_1", str),
+    "ctrl_img_2": ("ctrl_img_2", str),
+    "ctrl_img_3": ("ctrl_img_3", str),
+    "fps": ("fps", int),
+    "frames": ("num_frames", int),
+    "num_frames": ("num_frames", int),
 }
 """AI Toolkit's flag → our key, and what its value is."""
 

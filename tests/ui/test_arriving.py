@@ -50,6 +50,11 @@ def test_a_picture_that_is_gone_makes_room_for_another(page: datasets.Datasets, 
     assert updates[editing] == "foxes/one.png" and updates[caption]["value"] == ""
 
 
+def test_the_first_visit_opens_what_was_open_last(page: datasets.Datasets) -> None:
+    editing = page.typing[0]
+    assert page.arrive(None, None, None)[editing] == "foxes/one.png"
+
+
 def test_a_folder_that_is_locked_leaves_the_page_as_it_is(page: datasets.Datasets, studio: Studio, monkeypatch) -> None:
     def locked(*_: Any) -> None:
         raise PermissionError(13, "Permission denied", "foxes")
@@ -66,7 +71,7 @@ def test_fields_of_the_form_are_sent_only_when_the_job_has_changed(page: dataset
         form = train.build(desk)
     draft = desk.kept()
     fields = set(form.open("Simple"))
-    again = set(form.open("Simple", draft))
-    assert form.flight in again and again < fields
-    assert not any(isinstance(widget, gr.Textbox) for widget in again)
+    again = form.open("Simple", draft)
+    assert form.flight in again and set(again) < fields
+    assert not any("value" in update for widget, update in again.items() if isinstance(widget, gr.Textbox))
     assert set(form.open("Simple", {"name": "wolf"})) == fields

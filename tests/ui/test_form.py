@@ -53,7 +53,8 @@ def test_every_key_of_the_schema_has_one_field(pro):
     schema = TrainJob.model_json_schema(by_alias=False)
     wanted = set(keys(schema, schema))
     assert {"train.lr", "network.rank", "network.type", "datasets.0.path", "name", "sample.samples"} <= wanted
-    assert sorted(item.path for item in pro.fields) == sorted(wanted)
+    fields = [(item.path, item.variant) for item in pro.fields]
+    assert {path for path, _ in fields} == wanted and len(set(fields)) == len(fields)
 
 
 def test_every_field_says_what_it_is_and_can_be_typed_into(pro):
@@ -108,7 +109,7 @@ def test_another_network_forgets_the_settings_of_the_former_one(pro):
     assert pro.read(typed(pro, draft, network__type="full"), draft)["network"] == {"type": "full"}
     full = {**MINIMAL, "network": {"type": "full"}}
     visible = {value: pro.show(full, {})[group]["visible"] for value, group in pro.choices["network.type"]}
-    assert visible == {"lora": False, "full": True}
+    assert [value for value, shown in visible.items() if shown] == ["full"] and visible.keys() >= {"lora", "lokr", "dora"}
 
 
 @pytest.mark.parametrize(

@@ -236,8 +236,9 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             return {problems: notes(name, []), thumbs: gr.update(value=now, selected_index=index), worn: [badge for _, badge in now]}
         return {}
 
-    def arrive(key: str, text: str, known: str) -> Updates:
-        typed(key, text, known)
+    def arrive(key: str | None, text: str | None, known: str | None) -> Updates:
+        key, text = key or "", text or ""  # nothing has been opened yet
+        typed(key, text, known or "")
         name, _, file = key.partition("/")
         updates = open_set(name or None, key=key)
         if file and updates.get(editing) == key and updates[sent].strip() == text.strip():

@@ -26,6 +26,8 @@ SECTIONS = {
 VIEWS = ("Simple", "Pro", "YAML")
 TRIGGER = "Words that call it up in a prompt. They stand for [trigger] in captions and prompts."
 PROMPTS = "One a line. These develop on the film strip, always from the same seeds."
+OTHER = "From the list; or the id of a model on the Hugging Face hub, or a folder in diffusers layout."
+REFERENCES = "Folder with what each picture was made from, under the same name. Several folders: one a line."
 NO_PICTURES = pieces.nothing(
     "There are no pictures yet",
     "A LoRA learns from 10 to 40 pictures of one person, one thing or one style.",
@@ -73,8 +75,13 @@ def build(desk: Desk) -> TrainForm:
                     with gr.Row():
                         top = form.pick(TrainJob, {"name": {"elem_id": "run-name", "min_width": 200, "info": ""}})
                         pictures = Choice(begin.pictures, label="Pictures", min_width=200, elem_id="pictures")
-                    across = {2: "two-up", 3: "three-up"}.get(len(BASES), "four")
-                    base = Options(begin.bases, value=BASES[0].name_or_path, label="Base model", elem_classes=f"tiles {across}", elem_id="base")
+                    base = Options(begin.bases, value=BASES[0].name_or_path, label="Base model", elem_classes="tiles three-up", elem_id="base")
+                    other = Choice(
+                        begin.others, value=None, label="Another base model", info=OTHER, allow_custom_value=True, elem_id="other-base"
+                    )
+                    references = form.pick(
+                        TrainJob, {"datasets.0.control_path": {"label": "Reference pictures", "info": REFERENCES, "lines": 1, "visible": False}}
+                    )
                     length = Options(begin.lengths, label="How long?", elem_classes="tiles three-up short", elem_id="length")
                     with gr.Row(elem_classes="numbers"):
                         narrow = {"min_width": 150}
@@ -94,14 +101,14 @@ def build(desk: Desk) -> TrainForm:
             with gr.Column(scale=4, min_width=320, elem_classes="card sticky"):
                 flight = Piece("", elem_id="flight")
                 go = gr.Button("Train", variant="primary", size="lg", elem_id="go")
-    simple = form.Form([*top.fields, *numbers.fields, *words.fields])
+    simple = form.Form([*top.fields, *references.fields, *numbers.fields, *words.fields])
     views = dict(zip(VIEWS, (simple_view, pro_view, yaml_view), strict=True))
     # These are of one tab of one browser; a reload begins with the draft that the desk keeps.
     typed, shown, wrong = gr.State({}), gr.State("Simple"), gr.State({})
     states = {typed, shown, wrong}
     inputs = {*simple.widgets, *pro.widgets, code, *states}
     groups = [group for options in pro.choices.values() for _, group in options]
-    outputs = [*simple.widgets, pictures, base, length, *pro.widgets, *groups, code, flight, *states, level, *views.values(), empty, rest]
+    outputs = [*simple.widgets, pictures, base, other, length, *pro.widgets, *groups, code, flight, *states, level, *views.values(), empty, rest]
 
     def gather(values: Values) -> Draft:
         """The draft with what stands in the view that is open; JobError if that is no YAML."""
@@ -143,6 +150,8 @@ def build(desk: Desk) -> TrainForm:
             updates |= {
                 pictures: gr.update(choices=choices.pictures, value=form.get(draft, "datasets.0.path", None)),
                 base: gr.update(choices=choices.bases, value=form.get(draft, "model.name_or_path", None)),
+                other: gr.update(choices=choices.others, value=None),
+                references.widgets[0]: gr.update(visible=desk.wants_references(draft)),
                 length: gr.update(choices=choices.lengths, value=steps if steps in dict(choices.lengths).values() else None),
             }
         return updates, problems
@@ -221,7 +230,7 @@ def build(desk: Desk) -> TrainForm:
     for view, marks in (("Simple", simple), ("Pro", pro)):
         on(_typing(marks.widgets), on_type(view, marks), {*marks.widgets, *states}, outputs, **typing)
     on([code.input, code.blur], on_yaml, code, outputs, **typing)
-    for widget, change in ((base, desk.with_base), (pictures, desk.with_pictures), (length, with_steps)):
+    for widget, change in ((base, desk.with_base), (other, desk.with_base), (pictures, desk.with_pictures), (length, with_steps)):
         on(widget.input, pair(answer(change), widget), {*simple.widgets, *states, widget}, outputs, **typing)
     on(level.input, switch, inputs | {level}, outputs, **typing)
     on(search.change, pro.search, search, [*pro.widgets, *(section for _, section in pro.sections)], **typing)

@@ -103,7 +103,7 @@ def test_the_example_for_flux_dev_is_read_as_it_was_meant() -> None:
     )
 
 
-def test_the_example_for_flux_schnell_says_what_it_must_do_without() -> None:
+def test_the_example_for_flux_schnell_asks_for_its_adapter() -> None:
     data = flux()
     process = data["config"]["process"][0]
     process["model"] = {
@@ -114,7 +114,8 @@ def test_the_example_for_flux_schnell_says_what_it_must_do_without() -> None:
     process["sample"] |= {"guidance_scale": 1, "sample_steps": 4}
     job, notes = read(data)
     assert (job.sample.sample_steps, job.sample.guidance_scale) == (4, 1)
-    assert "model.assistant_lora_path is not supported yet and is left out: the result will differ." in notes
+    assert job.model.assistant_lora_path == "ostris/FLUX.1-schnell-training-adapter"
+    assert "assistant" not in notes
 
 
 def test_a_job_of_its_app_saved_as_json_is_read(tmp_path: Path) -> None:
@@ -137,6 +138,16 @@ def test_a_job_of_its_app_saved_as_json_is_read(tmp_path: Path) -> None:
     job, notes = load_job_with_notes(tmp_path / "job.json")
     assert isinstance(job, TrainJob) and job.network == Lora(rank=32) and job.sample.prompts == PROMPTS
     assert len(notes) == 1 and "have no effect" in notes[0].message
+
+
+def test_quantization_is_taken_over() -> None:
+    wanted = {"quantize": True, "qtype": "qfloat8", "qtype_te": "qint8", "low_vram": True, "quantize_kwargs": {"exclude": ["*time_text_embed*"]}}
+    model = read(changed("model", **wanted))[0].model
+    assert (model.quantize, model.quantize_te, model.qtype, model.qtype_te, model.low_vram) == (True, None, "qfloat8", "qint8", True)
+    assert model.quantize_kwargs.exclude == ["*time_text_embed*"] and model.quantize_kwargs.include == []
+    assert not read(changed("model", quantize=False, qtype=""))[0].model.quantize
+    with pytest.raises(JobError, match="model.qtype must be"):
+        load_job(changed("model", quantize=True, qtype="convrot8"))
 
 
 def test_its_defaults_hold_where_a_key_is_left_out() -> None:
@@ -186,14 +197,21 @@ def test_name_and_variables_are_filled_in_everywhere(monkeypatch: pytest.MonkeyP
 
 
 def test_flags_in_prompts_become_settings_and_the_order_stays() -> None:
-    prompts = ["a cat", "a dog -- well--known --w 512 --h 768 --d 7 --cfg 2.5 --steps 9 --m 0.5 --n mud", "a car --ctrl_img x.png --w wide"]
+    prompts = ["a cat", "a dog -- well--known --w 512 --h 768 --d 7 --cfg 2.5 --steps 9 --m 0.5 --n mud", "a car --ctrl_img x.png --fps 24 --w wide --zz 3"]
     job, notes = read(changed("sample", prompts=prompts))
     assert job.sample.prompts == []
     cat, dog, car = job.sample.samples
     assert cat.prompt == "a cat" and cat.width is None
     assert dog.prompt == "a dog -- well--known" and dog.neg == "mud"
     assert (dog.width, dog.height, dog.seed, dog.guidance_scale, dog.sample_steps, dog.network_multiplier) == (512, 768, 7, 2.5, 9, 0.5)
-    assert car.prompt == "a car" and "sample prompt 3 has --ctrl_img --w, not supported yet" in notes
+    assert (car.prompt, car.ctrl_img, car.fps) == ("a car", "x.png", 24)
+    assert "sample prompt 3 has --w --zz, not supported yet" in notes
+
+
+def test_folders_of_reference_pictures_are_taken_over_in_their_order() -> None:
+    assert read(changed("datasets", control_path="x"))[0].datasets[0].control_path == ["x"]
+    assert read(changed("datasets", control_path=["x", "y"], control_path_1=None))[0].datasets[0].control_path == ["x", "y"]
+    assert read(changed("datasets", control_path_2="b", control_path_1="a"))[0].datasets[0].control_path == ["a", "b"]
 
 
 def test_sampling_that_is_off_stays_off() -> None:
@@ -221,8 +239,8 @@ def test_a_trigger_word_stands_for_captions_that_are_missing() -> None:
         ("train", "diff_output_preservation", True),
         ("train", "bypass_guidance_embedding", True),
         ("train", "unload_text_encoder", True),
-        ("model", "vae_path", "x"),
-        ("model", "quantize", True),
+        ("model", "refiner_name_or_path", "x"),
+        ("model", "layer_offloading", True),
         ("network", "pretrained_lora_path", "x"),
         ("datasets", "shuffle_tokens", True),
         ("datasets", "mask_path", "x"),
@@ -241,7 +259,7 @@ def test_what_is_left_out_is_said_by_its_name(section: str, key: str, value: Any
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("datasets", "control_path", "x"), ("datasets", "is_reg", True), ("datasets", "num_frames", 41), ("train", "train_unet", False)],
+    [("datasets", "is_reg", True), ("datasets", "num_frames", 41), ("train", "train_unet", False)],
 )
 def test_what_would_train_something_else_is_refused(section: str, key: str, value: Any) -> None:
     with pytest.raises(JobError, match=rf"{key} asks for .* not supported yet"):
@@ -258,7 +276,7 @@ def test_what_would_train_something_else_is_refused(section: str, key: str, valu
         (lambda d: d["config"].update(process=[]), "config.process has no job in it"),
         (lambda d: d["config"].pop("name"), "config.name is missing"),
         (lambda d: d["config"]["process"][0].update(train="fast"), "train must be a section of keys"),
-        (lambda d: d["config"]["process"][0]["network"].update(type="lokr"), "network.type must be lora or full; it is 'lokr'"),
+        (lambda d: d["config"]["process"][0]["network"].update(type="locon"), "network.type must be lora, lokr, loha, dora or full; it is 'locon'"),
         (lambda d: d["config"]["process"][0]["train"].update(optimizer="prodigy"), "train.optimizer must be"),
     ],
 )
