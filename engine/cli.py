@@ -32,6 +32,7 @@ JobFile = Annotated[Path, typer.Argument(help="A job: YAML, as in presets/train.
 class Form(StrEnum):
     diffusers = "diffusers"
     comfyui = "comfyui"
+    kohya = "kohya"
 
 
 @app.callback()
@@ -76,6 +77,24 @@ def check(job: JobFile) -> None:
         print(f"{'ok      ' if finding.ok else 'problem '} {finding.message}")
     if problems:
         raise typer.Exit(2)
+
+
+@app.command()
+def plan(job: JobFile) -> None:
+    """Reckon how much memory a training takes, and the card that it fits on. Nothing is loaded or downloaded."""
+    from .jobs import TrainJob
+    from .plan import plan as reckon
+
+    _load_extensions()
+    loaded = _load(job)
+    if not isinstance(loaded, TrainJob):
+        raise JobError(f"{job} is a {loaded.kind} job.", "Only training is reckoned.")
+    made = reckon(loaded)
+    print(f"{made.parameters / 1e6:,.0f} million parameters; {made.trained / 1e6:,.2f} million are trained.")
+    rows = [(stage.name, f"{stage.gb:5.1f} GB", ", ".join(f"{what} {size:.1f}" for what, size in stage.parts)) for stage in made.stages]
+    _table(rows)
+    fits = f"It fits a card with {made.card} GB" if made.card else "It fits no single card"
+    print(f"Most at once: {made.peak.gb:.1f} GB ({made.peak.name.lower()}). {fits}, by an estimate that may be off by a fifth.")
 
 
 @app.command()
@@ -127,6 +146,7 @@ def inspect_file(file: Annotated[Path, typer.Argument(help="A LoRA, .safetensors
         ("names", report.form),
         ("family", report.family or "not known"),
         ("base", report.base),
+        ("kind", report.kind),
         ("rank", _numbers(report.ranks)),
         ("alpha", _numbers(report.alphas)),
         ("precision", report.dtype),

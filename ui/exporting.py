@@ -8,8 +8,8 @@ from typing import Literal
 
 from .studio import Studio
 
-Form = Literal["comfyui", "diffusers"]
-FORMS: list[tuple[str, str]] = [("ComfyUI", "comfyui"), ("diffusers", "diffusers")]
+Form = Literal["comfyui", "kohya", "diffusers"]
+FORMS: list[tuple[str, str]] = [("ComfyUI", "comfyui"), ("Forge", "kohya"), ("diffusers", "diffusers")]
 
 
 def export(studio: Studio, source: Path, form: Form, name: str) -> Path:
@@ -22,7 +22,7 @@ def export(studio: Studio, source: Path, form: Form, name: str) -> Path:
         studio.cache
         / "exports"
         / key
-        / (f"{name}.safetensors" if form == "comfyui" else f"{name}_diffusers.safetensors")
+        / (f"{name}.safetensors" if form == "comfyui" else f"{name}_{form}.safetensors")
     )
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ from .scan import Item
 from .shards import SHARD_BYTES, Group, Shards
 from .words import name_of
 
+BATCH_AREA = 512 * 512
 EVERY = 0.25
 """Seconds between two events of progress, at least."""
 
@@ -58,7 +59,7 @@ class LatentCache:
     ) -> Iterator[Event]:
         """Encodes what is missing: ``encode`` takes pixels BCHW in [-1, 1] and gives mean and deviation BChw.
 
-        Ends early, with what it has kept, when asked to stop.
+        ``batch_size`` is for pictures of up to 512 x 512 pixels; larger ones come in fewer, in about the same memory. Ends early, with what it has kept, when asked to stop.
         """
         yield from self._read_digests(items, control)
         if control.stop:
@@ -165,9 +166,11 @@ def _batches(works: Sequence[Work], missing: set[str], batch_size: int) -> Itera
     buckets: dict[Bucket, dict[str, Work]] = {}
     for work in works:
         buckets.setdefault(work[2], {})[work[0]] = work
-    for members in (list(bucket.values()) for bucket in buckets.values()):
-        for start in range(0, len(members), batch_size):
-            if batch := [work for work in members[start : start + batch_size] if work[0] in missing]:
+    for (width, height), bucket in buckets.items():
+        members = list(bucket.values())
+        count = max(1, min(batch_size, batch_size * BATCH_AREA // (width * height)))
+        for start in range(0, len(members), count):
+            if batch := [work for work in members[start : start + count] if work[0] in missing]:
                 yield batch
 
 

@@ -133,8 +133,9 @@ def _facts(report: Any) -> list[tuple[str, str]]:
     return [
         ("made for", made_for),
         ("family", family or "not known"),
-        ("rank", _several(report.ranks)),
-        ("alpha", _several(report.alphas)),
+        ("kind", report.kind),
+        ("rank", _several(report.ranks) or "whole"),
+        ("alpha", _several(report.alphas) or "–"),
         ("trigger words", report.trigger or "–"),
         ("steps", f"{report.steps:,}" if report.steps else "–"),
         ("layers", f"{report.layers:,}"),

@@ -130,6 +130,13 @@ def test_a_changed_picture_is_encoded_again_alone(fill, folder):
     assert latents.get(items[2], (32, 32))[0][1].eq(1).all()
 
 
+def test_large_pictures_are_encoded_in_fewer_at_once(fill, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_AREA", 32 * 32)  # pictures of 64 x 64 are four times as large
+    _, encoder, _, _, _ = fill(batch_size=4)
+    counts = {shape[2:]: {other[0] for other in encoder.batches if other[2:] == shape[2:]} for shape in encoder.batches}
+    assert counts[32, 32] == {4} and counts[64, 64] == {1}
+
+
 def test_captions_triggers_repeats_dropout_and_names_cost_nothing(fill, folder):
     fill()
     (folder / "2.txt").write_text("other words")

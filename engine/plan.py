@@ -1,0 +1,179 @@
+"""How much memory a training takes, phase by phase, reckoned before anything is loaded or downloaded.
+
+The denoiser is built from its configuration on torch's meta device, which has shapes and no values: so its weights and what is trained
+are counted, not guessed. Activations are an estimate (see ``_activations``); the sums are meant to be right within a fifth.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import diffusers
+import torch
+from torch import nn
+
+from .errors import JobError
+from .families.base import ModelFamily
+from .families.catalog import base_of, defaults_of, family_name, load_family, locate, pipeline_in
+from .jobs import Full, TrainJob
+from .network.attach import attach
+from .network.reader import read_header
+
+CONFIGS = Path(__file__).parent / "families" / "configs"
+BYTES = {
+    "fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "qfloat8": 1.0, "qint8": 1.0, "int8": 1.0, "float8": 1.0, "qint4": 0.5, "nf4": 0.5, "fp4": 0.5, "qint2": 0.25,
+}  # fmt: skip
+"""Of a weight."""
+SCALES = 1.06
+"""Quantized weights come with scales, and a few layers stay as they are."""
+CARDS = (6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 80, 96, 141, 192)
+"""Sizes that graphics cards have, in GB."""
+CONTEXT = 1.0
+"""GB that the driver and torch's allocator hold for themselves."""
+VAE = 0.2
+"""GB of an autoencoder's weights in half precision."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A phase of the run and what is on the card in it: (what, GB)."""
+
+    name: str
+    parts: tuple[tuple[str, float], ...]
+
+    @property
+    def gb(self) -> float:
+        return sum(size for _, size in self.parts) + CONTEXT
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A reckoning."""
+
+    stages: tuple[Stage, ...]
+    parameters: int
+    """Of the denoiser."""
+    trained: int
+    """Parameters that learn."""
+
+    @property
+    def peak(self) -> Stage:
+        return max(self.stages, key=lambda stage: stage.gb)
+
+    @property
+    def card(self) -> int | None:
+        """GB of the smallest usual card that it fits on; None if on none."""
+        return next((size for size in CARDS if size >= self.peak.gb), None)
+
+
+def plan(job: TrainJob) -> Plan:
+    """The reckoning for a graphics card. JobError if the model's configuration is not known here."""
+    config, folder = _config(job)
+    family = load_family(family_name(job.model.arch or _family_of(job), pipeline_in(folder) if folder else None))
+    with torch.device("meta"):
+        denoiser = _build(config)
+        parameters = sum(weight.numel() for weight in denoiser.parameters())
+        network = attach(
+            job.network, {family.denoiser_part: denoiser}, family.lora_targets,
+            job.model.only_if_contains, job.model.ignore_if_contains, job.train.seed, family.name,
+        )  # fmt: skip
+        trained = sum(weight.numel() for weight in network.parameters())
+    return Plan(tuple(_stages(job, family, denoiser, config, folder, parameters, trained)), parameters, trained)
+
+
+def _stages(
+    job: TrainJob, family: type[ModelFamily], denoiser: nn.Module, config: dict, folder: Path | None, parameters: int, trained: int
+) -> Iterator[Stage]:
+    model, full = job.model, isinstance(job.network, Full)
+    held = "fp32" if full else "bf16" if model.dtype == "auto" else model.dtype
+    side = max(_sides(job))
+    text = _text_parameters(job, family, folder) * _size_of(model.qtype_te if _quantizes_text(job) else held)
+    weights = parameters * _size_of(model.qtype if model.quantize else held) / 1e9
+    learning = trained * (4 * (not full) + 4 + (2 if "8bit" in job.train.optimizer else 8) + 4 * job.train.ema_config.use_ema) / 1e9
+    made = _activations(job, denoiser, config, side)
+    yield Stage("Encoding captions", (("text encoders", text),))
+    yield Stage("Encoding pictures", (("autoencoder", VAE * BYTES[held] / 2), ("activations", _of_pixels(max(side**2, min(8 * side**2, 8 * 512**2)), BYTES[held]))))
+    kept = (("text encoders", text),) if job.train.train_text_encoder else ()
+    yield Stage("Training", (("model", weights), *kept, ("gradients and optimizer", learning), ("activations", made)))
+    if job.sample.sample_every:
+        drawn = defaults_of(model.name_or_path, family.name)
+        area = (job.sample.width or drawn.width) * (job.sample.height or drawn.height)
+        decoding = _of_pixels(area, BYTES[held]) + VAE * BYTES[held] / 2
+        yield Stage("Samples", (("model", weights), *kept, ("optimizer", learning), ("decoding", decoding)))
+
+
+def _activations(job: TrainJob, denoiser: nn.Module, config: dict, side: int) -> float:
+    """GB kept for the backward pass, after Korthikanti et al. 2022: 34 bytes a token and feature of a block in half precision.
+
+    With checkpointing one block has them at a time, and of the others only the input is kept. For UNets: by the pixels of the latents.
+    """
+    latent = (side / 8) ** 2
+    if "block_out_channels" in config and "num_attention_heads" not in config:
+        share = 1.0 if job.train.gradient_checkpointing else 3.0
+        return job.train.batch_size * latent * config["block_out_channels"][0] * 2 * 140 * share / 1e9
+    blocks = sum(len(part) for part in denoiser.children() if isinstance(part, nn.ModuleList))
+    features = Counter(layer.in_features for layer in denoiser.modules() if isinstance(layer, nn.Linear)).most_common(1)[0][0]
+    pictures = 1 + max(len(dataset.control_path) for dataset in job.datasets)
+    tokens = pictures * latent / 4 + (defaults_of(job.model.name_or_path, job.model.arch).max_sequence_length or 256)
+    of_block, of_input = 40, 2
+    each = of_input * blocks + of_block if job.train.gradient_checkpointing else of_block * blocks
+    return job.train.batch_size * tokens * features * each / 1e9
+
+
+def _of_pixels(pixels: float, width: float) -> float:
+    """GB that an autoencoder needs for so many pixels at once: some ten maps of 128 channels."""
+    return pixels * 128 * width * 10 / 1e9
+
+
+def _size_of(kind: str) -> float:
+    return BYTES[kind] * (SCALES if kind not in {"fp32", "bf16", "fp16"} else 1)
+
+
+def _quantizes_text(job: TrainJob) -> bool:
+    return job.model.quantize if job.model.quantize_te is None else job.model.quantize_te
+
+
+def _sides(job: TrainJob) -> list[int]:
+    default = defaults_of(job.model.name_or_path, job.model.arch).resolution
+    asked = [dataset.resolution or default for dataset in job.datasets]
+    return [side for one in asked for side in ([one] if isinstance(one, int) else one)]
+
+
+def _family_of(job: TrainJob) -> str | None:
+    base = base_of(job.model.name_or_path)
+    return base.family if base else None
+
+
+def _config(job: TrainJob) -> tuple[dict, Path | None]:
+    """The denoiser's configuration, and the model's folder if it is on this computer."""
+    folder, base = locate(job.model.name_or_path), base_of(job.model.name_or_path)
+    if folder:
+        family = load_family(family_name(job.model.arch, pipeline_in(folder)))
+        return json.loads((folder / family.denoiser_part / "config.json").read_text(encoding="utf-8")), folder
+    facts = CONFIGS / f"{base.id}.json" if base else None
+    if facts is None or not facts.is_file():
+        raise JobError(
+            f"The sizes of {job.model.name_or_path} are not known before it is downloaded.",
+            "Give a base model from the list, or the folder of a model on this computer.",
+        )
+    return json.loads(facts.read_text(encoding="utf-8")), None
+
+
+def _build(config: dict) -> nn.Module:
+    kind = getattr(diffusers, config["_class_name"])
+    return kind.from_config({key: value for key, value in config.items() if not re.match("_", key)})
+
+
+def _text_parameters(job: TrainJob, family: type[ModelFamily], folder: Path | None) -> float:
+    """Of the text encoders, in billions: counted in their files where they are here, else as the table has them."""
+    base = base_of(job.model.name_or_path)
+    if folder is None:
+        return base.text_parameters if base else 0.0
+    files = [file for part in family.text_parts for file in (folder / part).glob("*.safetensors")]
+    shapes = [entry["shape"] for file in files for entry in read_header(file)[0].values()]
+    return sum(torch.Size(shape).numel() for shape in shapes) / 1e9
