@@ -1,9 +1,9 @@
-"""docs/jobs.md, made from the jobs: every key with its type, its default and the sentence that stands under its field."""
+"""Pages of docs that are made from the program: every key of every job with its sentence, and every family and base model."""
 
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,10 +11,10 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from .jobs import KINDS
+from .families.catalog import BASES, FAMILIES, BaseInfo
+from .jobs import KINDS, load_job
 from .settings import ROOT
 
-PATH = ROOT / "docs" / "jobs.md"
 HEAD = """# Every key of every job
 
 <!-- Made from engine/jobs by `./launch.sh docs`. Change the sentences there. -->
@@ -34,13 +34,63 @@ has no effect here is said.
 """
 
 
-def write_reference() -> Path:
-    PATH.write_text(reference(), encoding="utf-8")
-    return PATH
+MODELS = """# Families and base models
+
+<!-- Made from engine/families by `./launch.sh docs`. Change the rows there. -->
+
+A family is an architecture; `model.arch` names it where it does not follow from the model's own files. Any model of a family can be
+trained, by its hub id, its folder in diffusers layout, or a single `.safetensors` file; the base models below are those that the app
+offers, with numbers that suit them. Memory is that of the smallest card for which a preset is made. Every family passes the same tests
+(`tests/engine/families`): its prediction is the stock pipeline's, and its files are read by the stock pipeline.
+"""
+
+
+def write_reference() -> list[Path]:
+    for path, page in PAGES.items():
+        path.write_text(page(), encoding="utf-8")
+    return list(PAGES)
+
+
+def models() -> str:
+    """The page of families and base models."""
+    families = ["| `model.arch` | | makes | also named |", "|---|---|---|---|"]
+    for info in FAMILIES.values():
+        note = " (experimental)" if info.experimental else ""
+        families.append(f"| `{info.name}` | {info.title}{note} | {info.task} | {' '.join(f'`{name}`' for name in info.arch_names)} |")
+    bases = ["| base model | `model.name_or_path` | family | parameters | download | card | licence | |", "|---|---|---|---|---|---|---|---|"]
+    cards = _cards()
+    for base in BASES:
+        size = f"{base.size_gb:.0f} GB" if base.size_gb >= 1 else f"{base.size_gb * 1000:.0f} MB"
+        parameters = f"{base.parameters:.1f} B" if base.parameters >= 0.1 else f"{base.parameters * 1000:.0f} M"
+        card = f"{cards[base.name_or_path]} GB" if base.name_or_path in cards else "none"
+        cells = (base.title, f"`{base.name_or_path}`", f"`{base.family}`", parameters, size, card, base.licence, "; ".join(_remarks(base)))
+        bases.append(f"| {' | '.join(cells)} |")
+    return "\n".join([MODELS, "## Families\n", *families, "\n## Base models\n", *bases, ""])
+
+
+def _remarks(base: BaseInfo) -> Iterator[str]:
+    if base.gated:
+        yield "its page must be accepted"
+    if base.needs:
+        yield f"needs a {base.needs} with each picture"
+    if base.adapter:
+        yield f"trained with `{base.adapter}`"
+    if base.sampled_on:
+        yield f"its LoRAs are made for `{base.sampled_on}`"
+
+
+def _cards() -> dict[str, int]:
+    """Base model → GB of the smallest card that a preset is made for."""
+    cards: dict[str, int] = {}
+    for path in sorted((ROOT / "presets" / "train").glob("*gb.yaml")):
+        model = getattr(load_job(path), "model").name_or_path  # noqa: B009 - every train job has one
+        size = int(path.stem.rpartition("_")[2].removesuffix("gb"))
+        cards[model] = min(size, cards.get(model, size))
+    return cards
 
 
 def reference() -> str:
-    """The whole page."""
+    """The page of keys."""
     return HEAD + "".join(f"\n## kind: {kind}\n\n{model.__doc__}\n{_table(model, kind)}" for kind, model in KINDS.items())
 
 
@@ -133,3 +183,6 @@ def _aliases(field: FieldInfo) -> str:
     if not isinstance(field.validation_alias, AliasChoices):
         return ""
     return f" Also named {', '.join(f'`{name}`' for name in field.validation_alias.choices[1:])}."
+
+
+PAGES: dict[Path, Callable[[], str]] = {ROOT / "docs" / "jobs.md": reference, ROOT / "docs" / "models.md": models}

@@ -80,6 +80,10 @@ class Form:
                 _drop(result, item.path)
             else:
                 _put(result, item.path, value)
+        for path, value in chosen.items():  # a section says which one it is, default or not
+            section, _, key = path.rpartition(".")
+            if settings := _get(result, section, None):
+                _put(result, section, {key: value, **settings})
         return result
 
     def show(self, draft: Draft, problems: dict[str, str]) -> dict[Any, Any]:

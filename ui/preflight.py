@@ -27,7 +27,7 @@ def describe(studio: Studio, draft: Draft, job: TrainJob | None, problems: list[
     checks: list[Note] = [("look", sentence, "", "") for sentence in problems[:3]]
     checks += about_pictures(studio, draft)
     if base is not None:
-        checks += about_base(base)
+        checks += about_base(base) + about_references(base, draft)
     need, free = disk_needed(draft, base), shutil.disk_usage(studio.runner.root).free / 2**30
     checks.append(
         (
@@ -162,6 +162,13 @@ def about_base(base: BaseInfo) -> list[Note]:
     return notes
 
 
+def about_references(base: BaseInfo, draft: Draft) -> list[Note]:
+    """Whether the pictures come with what they were made from, where the base model learns from that."""
+    if base.needs != "reference picture" or form.get(draft, "datasets.0.control_path", None):
+        return []
+    return [("look", f"{base.title} learns from what each picture was made from: give the folder with the reference pictures", "", "")]
+
+
 def _memory_of(base: BaseInfo) -> int | None:
     """GB of the card that the base model's preset is made for: presets are named <family>_<network>_<vram>gb."""
     parts = Path(base.preset).stem.split("_")
@@ -177,7 +184,8 @@ def on_this_computer(base: BaseInfo) -> bool:
         if base.name_or_path.count("/") == 1
         else None
     )
-    return isinstance(index, str) and any((Path(index).parent / "transformer").glob("*.safetensors"))
+    parts = ("transformer", "unet")
+    return isinstance(index, str) and any(file for part in parts for file in (Path(index).parent / part).glob("*.safetensors"))
 
 
 def disk_needed(draft: Draft, base: BaseInfo | None) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.errors import JobError
 from engine.events import Failed
-from engine.jobs import GenerateJob, LoraFile, ModelSection, SampleSettings, TrainJob
+from engine.jobs import GenerateJob, LoraFile, SampleSettings, TrainJob
 from engine.queue import RunRecord
 
 from .studio import Studio
@@ -86,7 +86,7 @@ def more_prompts(studio: Studio, record: RunRecord, prompts: list[str], steps: l
     )
     return GenerateJob(
         name=f"{record.name}-sheet-{time.time_ns() // 1_000_000}",
-        model=ModelSection(**job.model.model_dump(include={"name_or_path", "arch", "revision", "dtype"})),
+        model=job.model.for_drawing(),
         loras=[LoraFile(path=str(one.path), label=str(one.step)) for one in files],
         sample=SampleSettings(
             **sample | {"prompts": [text.replace("[trigger]", trigger) for text in prompts]}

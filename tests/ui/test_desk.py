@@ -150,3 +150,31 @@ config:
     draft, _ = drafts.from_yaml(text)
     job, problems = drafts.settled(draft)
     assert problems == {} and job is not None and (job.name, job.train.steps, job.trigger_word) == ("mine", 77, "zfox")
+
+
+def test_any_other_base_is_taken_by_its_name_and_keeps_the_numbers(desk: Desk) -> None:
+    data_set(desk, "fox", ["a fox"])
+    draft = desk.fresh("fox")
+    steps = form.get(draft, "train.steps", None)
+    changed = desk.with_base(draft, " someone/some-model ")
+    assert form.get(changed, "model.name_or_path", None) == "someone/some-model"
+    assert form.get(changed, "train.steps", None) == steps
+    assert desk.with_base(changed, None) is changed
+    assert ("someone/some-model\nOf your own choice", "someone/some-model") in desk.choices(changed).bases
+
+
+def test_every_base_is_a_tile_or_in_the_list_and_the_chosen_one_is_a_tile(desk: Desk) -> None:
+    data_set(desk, "fox", ["a fox"])
+    for base in BASES:
+        choices = desk.choices(desk.with_base(desk.fresh("fox"), base.name_or_path))
+        assert base.name_or_path in dict((value, words) for words, value in choices.bases)
+        assert {value for _, value in [*choices.bases, *choices.others]} >= {one.name_or_path for one in BASES}
+
+
+@pytest.mark.parametrize("base", [base for base in BASES if base.needs == "reference picture"], ids=lambda base: base.id)
+def test_an_edit_model_asks_for_its_reference_pictures(desk: Desk, base) -> None:
+    data_set(desk, "fox", ["a fox"])
+    draft = desk.with_base(desk.fresh("fox"), base.name_or_path)
+    assert desk.wants_references(draft) and "give the folder with the reference pictures" in desk.card(draft, [])
+    form.put(draft, "datasets.0.control_path", ["before"])
+    assert "give the folder" not in desk.card(draft, [])

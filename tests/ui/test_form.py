@@ -76,7 +76,7 @@ def test_a_draft_with_every_kind_of_value_comes_back_as_it_was(pro):
     draft: Draft = {
         **MINIMAL,
         "trigger_word": "zwx ü",
-        "network": {"rank": 4, "alpha": 0.5, "only_if_contains": ["a.b", "c"]},
+        "network": {"type": "lora", "rank": 4, "alpha": 0.5, "only_if_contains": ["a.b", "c"]},
         "datasets": [{"path": "p", "resolution": [512, 768], "flip_x": True, "default_caption": "a, b: c"}],
         "train": {
             "lr": 0.000123456789,

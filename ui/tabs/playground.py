@@ -13,8 +13,8 @@ from typing import Any
 import gradio as gr
 
 from engine.errors import JobError
-from engine.families.catalog import BASES, base_of, defaults_of
-from engine.jobs import GenerateJob, LoraFile, ModelSection, SampleSettings, TrainJob
+from engine.families.catalog import BASES, FAMILIES, base_of, defaults_of
+from engine.jobs import GenerateJob, LoraFile, ModelSection, SampleItem, SampleSettings, TrainJob
 
 from .. import pieces
 from ..pieces import Amount, Choice, Number, Options, Piece, Words
@@ -56,6 +56,10 @@ def build(studio: Studio) -> Playground:
                 label="Base model",
                 elem_id="play-base",
             )
+            shown = gr.File(
+                file_count="multiple", file_types=["image"], label="Reference pictures, or the first frame", height=110, visible=False,
+                elem_classes="small-drop", elem_id="play-references",
+            )  # fmt: skip
             strength = Amount(
                 0,
                 2,
@@ -103,7 +107,7 @@ def build(studio: Studio) -> Playground:
                 elem_id="play-facts",
             )
     sizes = [width, height, steps, guidance]
-    outputs = [prompt, lora, base, *sizes, told, results, facts, halt]
+    outputs = [prompt, lora, base, shown, *sizes, told, results, facts, halt]
 
     def wishes(name: str, form: str) -> Updates:
         """What the base model asks for, in this format."""
@@ -111,6 +115,7 @@ def build(studio: Studio) -> Playground:
         area, ratio = wanted.width * wanted.height, FORMATS[form]
         across = max(16, round((area * ratio) ** 0.5 / 16) * 16)
         return {
+            shown: gr.update(visible=_takes_pictures(name)),
             width: across,
             height: max(16, round(area / across / 16) * 16),
             steps: wanted.sample_steps,
@@ -192,7 +197,7 @@ def build(studio: Studio) -> Playground:
     on(
         make.click,
         draw,
-        [prompt, lora, own, base, strength, width, height, steps, guidance, seed, count],
+        [prompt, lora, own, base, shown, strength, width, height, steps, guidance, seed, count],
         outputs,
     )
     on(halt.click, lambda: runner.ask(studio.memory.get("drawing"), "stop"), None, None)
@@ -221,7 +226,7 @@ def _job_of(studio: Studio, path: str) -> TrainJob | None:
 
 
 def _job(
-    studio: Studio, prompt: str, lora: str, own: str | None, base: str, strength: float,
+    studio: Studio, prompt: str, lora: str, own: str | None, base: str, shown: list[str] | None, strength: float,
     width: float, height: float, steps: float, guidance: float, seed: float, count: float,
 ) -> GenerateJob:  # fmt: skip
     if not prompt.strip():
@@ -239,17 +244,22 @@ def _job(
     wanted: dict[str, Any] = {
         name: value for name, value in given.items() if value is not None
     }  # an emptied field
+    pictures = (shown or []) if _takes_pictures(base) else []
+    first, second, third = [*pictures, None, None, None][:3]
+    item = SampleItem(prompt=prompt.strip().replace("[trigger]", trigger), ctrl_img_1=first, ctrl_img_2=second, ctrl_img_3=third)
     return GenerateJob(
         name=f"drawing-{time.time_ns() // 1_000_000}",
-        model=ModelSection(**trained.model.model_dump(include={"name_or_path", "arch", "revision", "dtype"}))
-        if trained
-        else ModelSection(name_or_path=base),
+        model=trained.model.for_drawing() if trained else ModelSection(name_or_path=base),
         loras=[LoraFile(path=path, strength=strength, label=Path(path).stem)] if path else [],
         with_base=not path,
-        sample=SampleSettings(
-            prompts=[prompt.strip().replace("[trigger]", trigger)] * int(count), format="png", **wanted
-        ),
+        sample=SampleSettings(samples=[item] * int(count), format="png", **wanted),
     )
+
+
+def _takes_pictures(name: str) -> bool:
+    """Whether the base model draws from reference pictures, or from a first frame."""
+    base = base_of(name)
+    return base is not None and (base.needs is not None or FAMILIES[base.family].task == "edit")
 
 
 def _facts(job: Any, pictures: list[tuple[Path, int, str]]) -> list[tuple[str, str]]:

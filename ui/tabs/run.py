@@ -14,7 +14,7 @@ from engine.control import Request
 from engine.errors import JobError
 from engine.events import Failed
 from engine.families.catalog import base_of
-from engine.jobs import Job, TrainJob
+from engine.jobs import Adapter, Job, TrainJob
 from engine.queue import RunRecord
 
 from .. import pieces, watch
@@ -157,7 +157,9 @@ def _facts(job: Job) -> str:
     if not isinstance(job, TrainJob):
         return job.title
     base = base_of(job.model.name_or_path)
-    kind = "all weights" if job.network.type == "full" else f"LoRA, rank {job.network.rank}"
+    kind = NETWORKS[job.network.type]
+    if isinstance(job.network, Adapter) and not getattr(job.network, "lokr_full_rank", False):
+        kind += f", rank {job.network.rank}"
     where = job.datasets[0].path.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     more = f" and {len(job.datasets) - 1} more" if len(job.datasets) > 1 else ""
     return f"{base.title if base else job.model.name_or_path} · {where}{more} · {kind}"
