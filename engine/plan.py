@@ -21,7 +21,10 @@ from .errors import JobError
 from .families.base import ModelFamily
 from .families.catalog import base_of, defaults_of, family_name, load_family, locate, pipeline_in
 from .jobs import Full, TrainJob
+from .network.adapter import find_targets
 from .network.attach import attach
+from .network.choosing import choose
+from .network.full import FullNetwork
 from .network.reader import read_header
 
 CONFIGS = Path(__file__).parent / "families" / "configs"
@@ -76,14 +79,29 @@ def plan(job: TrainJob) -> Plan:
     config, folder = _config(job)
     family = load_family(family_name(job.model.arch or _family_of(job), pipeline_in(folder) if folder else None))
     with torch.device("meta"):
-        denoiser = _build(config)
+        denoiser = _build(config, family)
         parameters = sum(weight.numel() for weight in denoiser.parameters())
-        network = attach(
-            job.network, {family.denoiser_part: denoiser}, family.lora_targets,
-            job.model.only_if_contains, job.model.ignore_if_contains, job.train.seed, family.name,
-        )  # fmt: skip
-        trained = sum(weight.numel() for weight in network.parameters())
+        trained = _count_trained(job, family, denoiser)
     return Plan(tuple(_stages(job, family, denoiser, config, folder, parameters, trained)), parameters, trained)
+
+
+def _count_trained(job: TrainJob, family: type[ModelFamily], denoiser: nn.Module) -> int:
+    """Parameters that learn in the denoiser. Of layers of the same shape, one gets an adapter and stands for all."""
+    parts = {family.denoiser_part: denoiser}
+    if isinstance(job.network, Full):
+        weights = FullNetwork(parts, job.model.only_if_contains, job.model.ignore_if_contains)
+        return sum(weight.numel() for weight in weights.parameters())
+    large = find_targets(parts, family.lora_targets)
+    names = [name for name, is_large in large.items() if not is_large or job.network.conv is not None]
+    chosen = choose(names, job.network.only_if_contains, job.network.ignore_if_contains, "network")
+    layers = [denoiser.get_submodule(name.partition(".")[2]) for name in chosen]
+    counts = Counter((type(layer), layer.weight.shape) for layer in layers)
+    one_each = nn.ModuleList({(type(layer), layer.weight.shape): layer for layer in layers}.values())
+    network = attach(job.network.model_copy(update={"only_if_contains": [], "ignore_if_contains": []}), {"one": one_each}, ".*")
+    by_layer: Counter[str] = Counter()
+    for name, weight in network.named_parameters():
+        by_layer[name.split(".")[1]] += weight.numel()
+    return sum(by_layer[str(index)] * count for index, count in enumerate(counts.values()))
 
 
 def _stages(
@@ -164,8 +182,9 @@ def _config(job: TrainJob) -> tuple[dict, Path | None]:
     return json.loads(facts.read_text(encoding="utf-8")), None
 
 
-def _build(config: dict) -> nn.Module:
-    kind = getattr(diffusers, config["_class_name"])
+def _build(config: dict, family: type[ModelFamily]) -> nn.Module:
+    own = getattr(family.pipeline_class, "own_classes", {})
+    kind = own.get(family.denoiser_part) or getattr(diffusers, config["_class_name"])
     return kind.from_config({key: value for key, value in config.items() if not re.match("_", key)})
 
 
