@@ -13,6 +13,7 @@ from .errors import JobError
 from .families.catalog import base_of, family_name, pipeline_in
 from .jobs import Dataset, GenerateJob, Job, ModelSection, TrainJob, VaeJob
 from .runtime.hub import look_up, place_of
+from .runtime.places import find_place, other_places
 from .settings import resolve
 
 
@@ -56,11 +57,15 @@ def _data(job: Job, dataset: Dataset, index: int) -> str:
 
 
 def _model(model: ModelSection) -> str:
+    loras = ("lora_path", "assistant_lora_path", "inference_lora_path")
+    named = {f"model.{key}": name for key in loras if (name := getattr(model, key))} | other_places(model)
+    for key, name in named.items():
+        find_place(name, key)  # what is on the hub is seen when it is fetched
     place = place_of(model)
     if isinstance(place, Path):
-        family = family_name(model.arch, pipeline_in(place))
+        family = family_name(model.arch, pipeline_in(place), place)
         return f"The base model is on this computer, in {place}; its family is {family}."
-    look_up(place, model.revision)
+    look_up(place, model.revision if place == model.name_or_path else None)
     base = base_of(model.name_or_path)
     size = f" Its {base.size_gb:.0f} GB are downloaded when the job runs, unless they are here already." if base else ""
     return f"The base model {place} is on the hub, and may be used.{size}"

@@ -129,10 +129,11 @@ def doctor() -> None:
 
 @app.command(hidden=True)
 def docs() -> None:
-    """Write docs/jobs.md from the jobs' own sentences."""
+    """Write docs/jobs.md and docs/models.md from the program's own sentences."""
     from .reference import write_reference
 
-    print(write_reference())
+    for path in write_reference():
+        print(path)
 
 
 @lora.command("inspect")

@@ -8,7 +8,7 @@ latent height and width, L text tokens, D features. Latents are BCHW, and BCFHW 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .defaults import ModelDefaults
+from .sources import Source
 
 Conditioning = dict[str, Tensor]
 """Text features, named as the pipeline's ``__call__`` names its arguments. The first dimension is the batch.
@@ -46,6 +47,17 @@ class Request:
     fps: int = 16
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A denoiser, and the noise levels that it is asked at: from ``low`` to ``high``, as shares of noise."""
+
+    part: str
+    low: float = 0.0
+    high: float = 1.0
+    title: str = ""
+    """What its file is called by, after the name of the run; empty where there is one file."""
+
+
 class ModelFamily(ABC):
     """One architecture on a diffusers pipeline, whose parts may be loaded or absent."""
 
@@ -53,18 +65,30 @@ class ModelFamily(ABC):
     pipeline_class: ClassVar[type[DiffusionPipeline]]
     lora_targets: ClassVar[str]
     """Regular expression over the names of the denoiser's modules."""
+    text_lora_targets: ClassVar[Mapping[str, str]] = {}
+    """The same for each text encoder that can carry a LoRA, by its part. Empty: only all their weights can be trained."""
     latent_multiple: ClassVar[int] = 2
     """Sides of the latents are multiples of this: the denoiser's patch."""
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder",)
     vae_parts: ClassVar[tuple[str, ...]] = ("vae",)
     denoiser_part: ClassVar[str] = "transformer"
+    experts: ClassVar[tuple[str, ...]] = ()
+    """Further denoisers of the pipeline, for other noise levels."""
+    kwargs: Mapping[str, Any] = {}
+    """Settings of its own, in ``model.model_kwargs``, and their defaults."""
+    pipeline_options: ClassVar[Mapping[str, Any]] = {}
+    """What the pipeline is opened with, for example None for a part that is never needed."""
     default_form: ClassVar[Literal["diffusers", "comfyui", "kohya"]] = "diffusers"
     """Names in saved LoRA files that most tools read for this family."""
     objective: ClassVar[Literal["flow", "denoising"]] = "flow"
     """What ``predict`` answers: the velocity of rectified flow, or what the scheduler's ``prediction_type`` says."""
     is_video: ClassVar[bool] = False
+    min_controls: ClassVar[int] = 0
+    """Reference pictures that must go with a prompt."""
     max_controls: ClassVar[int] = 0
     """Reference pictures that may go with a prompt."""
+    own_frame: ClassVar[bool] = False
+    """Whether the reference picture is the first frame of the video itself, where the data names no other."""
     sees_controls: ClassVar[bool] = False
     """Whether the text encoder reads the reference pictures too: then ``encode_prompts`` takes them."""
     text_batch: ClassVar[int] = 32
@@ -72,6 +96,12 @@ class ModelFamily(ABC):
 
     def __init__(self, pipe: DiffusionPipeline, defaults: ModelDefaults, folder: Path):
         self.pipe, self.defaults, self.folder = pipe, defaults, folder
+        self.sources: dict[str, Source] = {}
+
+    @classmethod
+    def own_parts(cls, folder: Path) -> dict[str, Any]:
+        """Small parts of the model in ``folder`` that diffusers cannot load by itself, by name."""
+        return {}
 
     @property
     def title(self) -> str:
@@ -82,16 +112,30 @@ class ModelFamily(ABC):
     def denoiser(self) -> torch.nn.Module:
         return getattr(self.pipe, self.denoiser_part)
 
+    @classmethod
+    def denoiser_parts(cls) -> tuple[str, ...]:
+        """All denoisers of the pipeline."""
+        return cls.denoiser_part, *cls.experts
+
+    @property
+    def denoisers(self) -> list[torch.nn.Module]:
+        return [getattr(self.pipe, part) for part in self.denoiser_parts()]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is trained, one after the other."""
+        return (Stage(self.denoiser_part),)
+
     @property
     def pixel_multiple(self) -> int:
         """Sides of a picture are multiples of this."""
         return self.pipe.vae_scale_factor * self.latent_multiple
 
     @abstractmethod
-    def encode_prompts(self, prompts: Sequence[str], pictures: Sequence[Sequence[Image.Image]] = ()) -> Conditioning:
+    def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
         """Text features of ``prompts``; carries gradients where the caller allows them.
 
-        ``pictures`` are each prompt's reference pictures, given where the family ``sees_controls``.
+        A family that ``sees_controls`` takes a second argument: the reference pictures of each prompt, as a list of lists.
         """
 
     @abstractmethod
@@ -109,6 +153,14 @@ class ModelFamily(ABC):
         posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
         shift, scale = getattr(vae.config, "shift_factor", None) or 0.0, vae.config.scaling_factor
         return (posterior.mean - shift) * scale, posterior.std * scale
+
+    def encode_reference(self, pixels: Tensor, frames: int = 1) -> Tensor:
+        """Latents of a reference picture, BCHW in [-1, 1], for a picture or a video of so many frames."""
+        return self.encode_pixels(pixels)[0]
+
+    def counts(self, noisy: Tensor, cond: Conditioning) -> Tensor | None:
+        """1 where an answer counts in the loss and 0 where the model is shown the truth; None where all count."""
+        return None
 
     def sample(
         self, cond: Conditioning, negative: Conditioning | None, request: Request, pictures: Sequence[Image.Image] = (), **more: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,11 @@ def defaults_of(name_or_path: str, arch: str | None = None) -> ModelDefaults:
     return base.defaults if base else FAMILIES[arch].defaults if arch in FAMILIES else ModelDefaults()
 
 
-def family_name(arch: str | None, pipeline: str | None) -> str:
-    """The family that ``model.arch`` names ("flux", "flux:dev"), else the one the pipeline class belongs to."""
+def family_name(arch: str | None, pipeline: str | None, folder: Path | None = None) -> str:
+    """The family that ``model.arch`` names ("flux", "flux:dev"), else the one the pipeline class belongs to.
+
+    ``folder`` is the model's: its files tell families apart that have the same pipeline.
+    """
     known = ", ".join(FAMILIES)
     if arch is not None:
         plain = arch.split(":")[0]
@@ -59,18 +63,30 @@ def family_name(arch: str | None, pipeline: str | None) -> str:
             if plain == info.name or plain in info.arch_names:
                 return info.name
         raise JobError(f"model.arch {arch!r} is not a known family.", f"Known are: {known}.")
-    for info in FAMILIES.values():
-        if pipeline in info.pipelines:
-            return info.name
+    fitting = [info for info in FAMILIES.values() if pipeline in info.pipelines]
+    signed = [info for info in fitting if info.signs and folder and _shows(folder, info.signs)]
+    if chosen := signed or [info for info in fitting if not info.signs] or fitting:
+        return chosen[0].name
     raise JobError(
         f"The model is a {pipeline or 'kind'} that no family of Darkroom reads.",
         f"Known families: {known}. If it is one of them, set model.arch.",
     )
 
 
+def _shows(folder: Path, signs: Mapping[str, Mapping[str, object]]) -> bool:
+    for file, settings in signs.items():
+        if not (folder / file).is_file():
+            return False
+        found = json.loads((folder / file).read_text(encoding="utf-8"))
+        if any(found.get(name) != value for name, value in settings.items()):
+            return False
+    return True
+
+
 def pipeline_in(folder: Path) -> str | None:
     """Class name of the pipeline in a local model folder."""
-    return json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+    name = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+    return name[-1] if isinstance(name, list) else name  # a list: the model brings a file of code, which is never run
 
 
 def load_family(name: str) -> type[ModelFamily]:

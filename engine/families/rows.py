@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,6 +21,8 @@ class Kohya:
     version: str
     """ss_base_model_version."""
     module: str = "networks.lora"
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Further texts of the header."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class FamilyInfo:
     task: Task
     pipelines: tuple[str, ...]
     """Class names in ``model_index.json`` that belong to it."""
+    signs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """File of a model → settings in it, which tell the family from others with the same pipeline. None: it is taken for the rest."""
     arch_names: tuple[str, ...] = ()
     """Other names that jobs use for it."""
     defaults: ModelDefaults = field(default_factory=ModelDefaults)
@@ -61,6 +66,8 @@ class BaseInfo:
     """Its page must be accepted, and a token set, before it can be downloaded."""
     parameters: float = 0.0
     """Of the denoiser, in billions."""
+    text_parameters: float = 0.0
+    """Of all text encoders, in billions."""
     memory_gb: dict[str, int] = field(default_factory=dict)
     """Precision → memory of the smallest card that trains a LoRA at 1024 pixels, or at what the model is made for."""
     needs: Literal["reference picture", "first frame"] | None = None

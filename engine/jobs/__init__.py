@@ -4,11 +4,27 @@ from .base import Dtype, Job, ModelSection, SampleItem, SampleSettings, Strict
 from .explain import explain
 from .generate import GenerateJob, LoraFile
 from .load import KINDS, dump_job, load_job, load_job_with_notes, read_yaml
-from .train import Dataset, Ema, Full, Logging, Lora, Network, Sample, Save, Train, TrainJob, TrainModel
+from .train import (
+    Adapter,
+    Dataset,
+    Dora,
+    Ema,
+    Full,
+    Logging,
+    Loha,
+    Lokr,
+    Lora,
+    Network,
+    Sample,
+    Save,
+    Train,
+    TrainJob,
+    TrainModel,
+)
 from .vae import VaeDataset, VaeJob, VaeTrain
 
 __all__ = [
-    "KINDS", "Dataset", "Dtype", "Ema", "Full", "GenerateJob", "Job", "Logging", "Lora", "LoraFile", "ModelSection",
+    "KINDS", "Adapter", "Dataset", "Dora", "Dtype", "Ema", "Full", "GenerateJob", "Job", "Logging", "Loha", "Lokr", "Lora", "LoraFile", "ModelSection",
     "Network", "Sample", "SampleItem", "SampleSettings", "Save", "Strict", "Train", "TrainJob", "TrainModel",
     "VaeDataset", "VaeJob", "VaeTrain", "dump_job", "explain", "load_job", "load_job_with_notes", "read_yaml",
 ]

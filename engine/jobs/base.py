@@ -32,17 +32,70 @@ Dtype = Annotated[Literal["bf16", "fp16", "fp32"], BeforeValidator(_canonical_dt
 AnyDtype = Annotated[Literal["auto", "bf16", "fp16", "fp32"], BeforeValidator(_canonical_dtype)]
 
 
+def _canonical_qtype(value: Any) -> Any:
+    return {"qfloat8_e4m3fn": "qfloat8", "float8_e4m3fn": "float8"}.get(value, value)
+
+
+QuantizedType = Annotated[
+    Literal["qfloat8", "qint8", "qint4", "qint2", "int8", "nf4", "fp4", "float8"], BeforeValidator(_canonical_qtype)
+]
+Patterns = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [])]
+
+
+class QuantizedLayers(Strict):
+    """Which layers of the denoiser are held in few bits."""
+
+    include: Patterns = []
+    """Only layers whose names fit one of these. * stands for any letters."""
+    exclude: Patterns = []
+    """No layer whose name fits one of these, for example *time_text_embed*."""
+
+
 class ModelSection(Strict):
     """Which base model."""
 
     name_or_path: str
-    """A folder in diffusers layout, or the id of a model on the Hugging Face hub."""
+    """A folder in diffusers layout, or the id of a model on the Hugging Face hub. Or one .safetensors of the denoiser or of all."""
     arch: str | None = None
     """Model family, for example flux. Left out: found from the model's own files."""
     revision: str | None = None
     """Branch, tag or commit of a hub model. Left out: the newest."""
     dtype: AnyDtype = "auto"
     """Precision that the frozen weights are held in. auto: bf16 on a graphics card, fp32 on a processor."""
+    extras_name_or_path: str | None = None
+    """Whole model that gives all parts but the denoiser, where name_or_path has only that. Left out: the first model of arch."""
+    unet_path: str | None = None
+    """Another denoiser: a folder, a hub id, or a .safetensors in the layout of diffusers, ComfyUI or the original model."""
+    vae_path: str | None = None
+    """Another autoencoder, named in the same ways."""
+    te_name_or_path: str | None = None
+    """Other text encoders, named in the same ways: those that fit take the place of the model's own. Tokenizers stay."""
+    lora_path: str | None = None
+    """LoRA that is added to the model when it is loaded, and is part of it from then on. A file, or owner/name/file on the hub."""
+    assistant_lora_path: str | None = None
+    """LoRA that is there while training and not in samples: it takes a model apart that was distilled to few steps."""
+    inference_lora_path: str | None = None
+    """LoRA that is there in samples and not while training, for example one for fewer steps."""
+    model_kwargs: dict[str, Any] = {}
+    """Settings that only this family has, for example train_high_noise of Wan 2.2."""
+    quantize: bool = False
+    """Hold the frozen weights in few bits: half or a quarter of the memory, and a little less exact. Not with network full."""
+    qtype: QuantizedType = "qfloat8"
+    """How few. qfloat8, qint8, int8, float8: half the memory, hardly a difference; qint4, nf4, fp4: a quarter; qint2: for trying."""
+    quantize_te: bool | None = None
+    """The same for the text encoders. Left out: as quantize."""
+    qtype_te: QuantizedType = "qfloat8"
+    """How few bits the weights of the text encoders have."""
+    quantize_kwargs: QuantizedLayers = QuantizedLayers()
+    """Which layers are quantized."""
+    low_vram: bool = False
+    """Quantize layer by layer, so that the model never has to fit on the card as it was. For cards that it does not fit on."""
+    layer_offloading: bool = False
+    """Keep frozen weights in the computer's memory, and copy each to the card when its layer computes. Slower. Not with network full."""
+    layer_offloading_transformer_percent: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the denoiser's blocks that are kept there. 1 is all of them."""
+    compile: Literal["blocks"] | None = None
+    """blocks: compile the blocks that the denoiser repeats. The first step of each picture size takes minutes, the others are faster."""
 
 
 class SampleItem(Strict):

@@ -102,7 +102,7 @@ class _Reader:
         job["model"] = self.model(_section(parts["model"], "model"))
         job["network"] = self.network(network, job["model"].get("arch"))
         job["datasets"] = [self.dataset(_section(one, "datasets"), i, job["trigger_word"]) for i, one in enumerate(datasets)]
-        job["train"] = self.train(train | ({"seed": seed} if seed is not None else {}), job["network"]["type"])
+        job["train"] = self.train(train | ({"seed": seed} if seed is not None else {}), job["model"].get("arch"))
         job["sample"] = self.sample(sample)
         job["save"] = self.save(_section(parts["save"], "save"))
         job["logging"] = self.section("logging", _given(_section(parts["logging"], "logging")), "logging.")
@@ -142,6 +142,10 @@ class _Reader:
         if given.get("extras_name_or_path") == given.get("name_or_path"):
             given.pop("extras_name_or_path", None)
         given.pop("dtype", None)  # it takes train.dtype instead
+        if any([given.pop("block_compile", False), given.pop("compile", False)]):
+            given["compile"] = "blocks"
+        if given.pop("auto_memory", False):  # its older name
+            given.setdefault("layer_offloading", True)
         for key, kind in (("quantize", "qtype"), ("quantize_te", "qtype_te")):
             if not given.get(key, given.get("quantize")):
                 given.pop(kind, None)  # its app writes kinds of its own there, or nothing
@@ -158,8 +162,8 @@ class _Reader:
         alpha = given.pop("linear_alpha", alpha)
         if (arch or "").split(":")[0] in keys.SCALED:
             kept["alpha"] = alpha
-            convolutions = {key: given.pop(key) for key in ("conv", "conv_alpha") if key in given}
-            kept |= convolutions if "conv" in convolutions else {}
+            if "conv" in given:
+                kept |= {key: given.pop(key) for key in ("conv", "conv_alpha") if key in given}
         elif alpha not in (1.0, kept["rank"]):
             self.note("network.linear_alpha is ignored for this family by AI Toolkit, and here too.", "In a Darkroom job, alpha counts.")
         for key in ("only_if_contains", "ignore_if_contains"):
@@ -168,6 +172,8 @@ class _Reader:
         for key, value in extra.items():
             if value:
                 self.note(f"network.network_kwargs.{key} is not supported yet and is left out: the result will differ.")
+        if kept["type"] == "lokr" and given.get("lokr_full_rank", True):
+            kept = {key: value for key, value in kept.items() if key not in ("rank", "alpha", "conv_alpha")}  # its factors are whole
         has = _ADAPTERS.get(kept["type"], Lora).model_fields.keys() - {"conv", "conv_alpha"}  # elsewhere there are no such layers
         self.idle += [f"network.{key}" for key in given if key in _names("network") - has]
         return kept | self.section("network", {key: value for key, value in given.items() if key not in _names("network") - has}, "network.")
@@ -194,7 +200,7 @@ class _Reader:
             )
         return self.section("dataset", given, f"datasets[{index}].")
 
-    def train(self, given: Section, network: str) -> Section:
+    def train(self, given: Section, arch: str | None) -> Section:
         given = {**keys.DEFAULTS["train"], **_given(given)}
         given["lr"] = given.pop("unet_lr", given["lr"])
         given["optimizer"] = str(given["optimizer"]).lower()
@@ -206,12 +212,8 @@ class _Reader:
         self.schedule(given)
         if given.pop("unload_text_encoder", False):
             self.note("train.unload_text_encoder makes AI Toolkit train with the trigger words alone; here the captions are used.")
-        if given.get("train_text_encoder") and network != "full":
-            given["train_text_encoder"] = False
-            self.note("train.train_text_encoder is not supported yet for a LoRA: the text encoders stay as they are.")
-        if given.get("bypass_guidance_embedding"):
+        if given.pop("bypass_guidance_embedding", False) and (arch or "").split(":")[0] != "flex1":  # which is always trained so
             self.note("train.bypass_guidance_embedding is not supported yet: the model is given a guidance of 1 instead.")
-            del given["bypass_guidance_embedding"]
         if given.get("max_denoising_steps") == 1000:
             del given["max_denoising_steps"]
         return self.section("train", given, "train.")

@@ -53,7 +53,7 @@ NO_EFFECT: dict[str, set[str]] = {
     },
     "model": {
         "attn_masking", "cache_size_limit", "compile_dynamic", "compile_fullgraph", "compile_mode", "experimental_xl", "is_v_pred",
-        "latent_space_version", "layer_offloading_text_encoder_percent", "layer_offloading_transformer_percent",
+        "latent_space_version", "layer_offloading_text_encoder_percent",
         "refiner_start_at", "split_model_other_module_param_count_scale", "te_device", "te_dtype",
         "unet_sample_size", "use_text_encoder_1", "use_text_encoder_2", "vae_device", "vae_dtype",
     },
@@ -61,7 +61,7 @@ NO_EFFECT: dict[str, set[str]] = {
     "train": {
         "adapter_assist_type", "adapter_lr", "attention_backend", "bypass_guidance_embedding", "cache_text_embeddings", "embedding_lr",
         "max_loss_debug", "max_negative_prompts", "noise_scheduler", "num_train_timesteps", "paramiter_swapping_factor", "refiner_lr",
-        "sdp", "show_turbo_outputs", "switch_boundary_every", "train_refiner", "xformers",
+        "sdp", "show_turbo_outputs", "train_refiner", "xformers",
     },
     "ema": set(),
     "save": {"hf_private", "hf_repo_id", "save_format"},
@@ -82,8 +82,8 @@ LATER: Keys = {
     # something differs without them → the value that changes nothing
     "process": {"first_sample": None, "guidance": None},
     "model": {
-        "accuracy_recovery_adapter": None, "auto_memory": False, "block_compile": False, "compile": False, "in_context": False,
-        "layer_offloading": False, "model_kwargs": {}, "model_paths": {},
+        "accuracy_recovery_adapter": None, "in_context": False,
+        "model_paths": {},
         "refiner_name_or_path": None, "split_model_over_gpus": False, "text_encoder_bits": 16,
         "unconditional_lora_path": None, "use_flux_cfg": False,
     },
@@ -129,8 +129,7 @@ LATER: Keys = {
 }  # fmt: skip
 
 COSTS = {
-    **dict.fromkeys(("auto_memory", "layer_offloading", "text_encoder_bits"), "more memory is needed"),
-    **dict.fromkeys(("compile", "block_compile"), "steps take longer"),
+    "text_encoder_bits": "more memory is needed",
     "push_to_hub": "upload the files yourself",
     "use_wandb": "the log is in the run's folder",
     "validation_config": "no validation loss is measured",

@@ -85,4 +85,7 @@ def _read(path: Path) -> tuple[Any, str]:
 def dump_job(job: Job, defaults: bool = False) -> str:
     """YAML without the defaults, which is what a preset is; or with all of them, which is what a run keeps."""
     data = job.model_dump(mode="json", exclude_defaults=not defaults)
+    for name, section in job:
+        if name in data and hasattr(section, "type"):  # it says which section it is, default or not
+            data[name] = {"type": section.type, **data[name]}
     return yaml.safe_dump({"kind": job.kind, **data}, sort_keys=False, allow_unicode=True, width=100)

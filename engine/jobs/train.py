@@ -18,23 +18,61 @@ class TrainModel(ModelSection):
     ignore_if_contains: list[str] = []
     """Leave the weights alone whose names contain one of these. Only with network full."""
 
+    def for_drawing(self) -> ModelSection:
+        """The same model, as pictures are made with it."""
+        return ModelSection(**self.model_dump(include=set(ModelSection.model_fields)))
 
-class Lora(Strict):
+
+class Adapter(Strict):
     """A small file of changes that other tools load on top of the base model."""
 
-    type: Literal["lora"] = "lora"
+    type: str
     rank: Annotated[int, Field(ge=1, le=1024, validation_alias=AliasChoices("rank", "linear"))] = 16
     """Size of the update. 16 suits a character, 32 to 64 a style."""
     alpha: Annotated[
         float | None, Field(gt=0, validation_alias=AliasChoices("alpha", "linear_alpha"))
     ] = None
     """Scale of the update; the update is multiplied by alpha / rank. Left out: the same as rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the inputs that are left out at random in each step. Helps against learning by heart."""
+    conv: Annotated[int | None, Field(ge=1, le=1024)] = None
+    """Size of the update of 3x3 convolutions, in models that have them. Left out: they are not trained."""
+    conv_alpha: Annotated[float | None, Field(gt=0)] = None
+    """Scale of the update of 3x3 convolutions. Left out: the same as conv."""
     only_if_contains: list[str] = []
     """Attach only to layers whose names contain one of these."""
     ignore_if_contains: list[str] = []
     """Leave out layers whose names contain one of these."""
+
+
+class Lora(Adapter):
+    """Two thin matrices beside each layer. Small, and read by every tool."""
+
+    type: Literal["lora"] = "lora"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the inputs that are left out at random in each step. Helps against learning by heart."""
+
+
+class Lokr(Adapter):
+    """Few numbers that act on whole layers: a product of two factors. For ComfyUI and Forge."""
+
+    type: Literal["lokr"] = "lokr"
+    lokr_full_rank: bool = True
+    """Learn both factors as whole matrices. Then rank and alpha have no effect."""
+    lokr_factor: Annotated[int | None, Field(ge=2, le=1024), BeforeValidator(lambda value: None if value == -1 else value)] = None
+    """Size of the smaller factor. A larger one gives a smaller file: 4 learns most, 32 least. Left out, or -1: as large as the other."""
+
+
+class Loha(Adapter):
+    """The product of two LoRAs, value by value: richer than its size, slower to train. For ComfyUI and Forge."""
+
+    type: Literal["loha"] = "loha"
+
+
+class Dora(Adapter):
+    """A LoRA that learns direction and strength of each layer apart. Learns more with a low rank, and takes longer."""
+
+    type: Literal["dora"] = "dora"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the inputs that are left out at random in each step. Helps against learning by heart."""
 
 
 class Full(Strict):
@@ -47,7 +85,11 @@ def _a_lora_unless_said(value: Any) -> Any:
     return {"type": "lora", **value} if isinstance(value, Mapping) else value
 
 
-Network = Annotated[Lora | Full, Field(discriminator="type"), BeforeValidator(_a_lora_unless_said)]
+Network = Annotated[Lora | Lokr | Loha | Dora | Full, Field(discriminator="type"), BeforeValidator(_a_lora_unless_said)]
+
+
+def _as_list(value: Any) -> Any:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 class Dataset(Strict):
@@ -61,7 +103,7 @@ class Dataset(Strict):
     """Caption of pictures that have none. Left out: a picture without a caption is an error."""
     trigger_word: str | None = None
     """Trigger words of this data set, instead of the run's."""
-    control_path: str | list[str] | None = None
+    control_path: Annotated[list[str], BeforeValidator(_as_list)] = []
     """Folder with the reference pictures of an edit model: what each picture was made from, under the same name. A list: several for each."""
     caption_dropout_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of steps in which the caption is left empty. Keeps guidance working."""
@@ -123,9 +165,11 @@ class Train(Strict):
     gradient_checkpointing: bool = True
     """Saves much memory for about a third more time."""
     train_text_encoder: bool = False
-    """Train the text encoders too. Only with network full."""
+    """Train the text encoders too. A LoRA trains those of Stable Diffusion only; all weights are trained of any model."""
     ema_config: Ema = Ema()
     """Running average of the weights."""
+    switch_boundary_every: Annotated[int, Field(ge=1, le=10000)] = 1
+    """Batches in a row for each of the two experts of a model that has them."""
     seed: int = 42
     """Order of pictures, noise and everything else that is drawn follows from it."""
 
@@ -150,7 +194,7 @@ class Save(Strict):
     """Checkpoints whose exact state is kept too, so that the run can continue from them. A state is several times larger."""
     dtype: Dtype = "bf16"
     """Precision of the saved weights."""
-    format: Literal["auto", "diffusers", "comfyui"] = "auto"
+    format: Literal["auto", "diffusers", "comfyui", "kohya"] = "auto"
     """Names inside the file. auto: those that most tools read for this family."""
 
 

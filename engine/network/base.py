@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +20,8 @@ class Network(ABC):
 
     is_adapter: bool
     """Whether the base model is still there, so that ``disabled`` and ``scaled`` can do something."""
+    idle: Sequence[str] = ()
+    """Settings that have no effect in this model."""
 
     def __init__(self, weights: Mapping[str, nn.Parameter]):
         self._weights = dict(weights)
@@ -49,12 +51,15 @@ class Network(ABC):
             copy_into(weight, tensors[name], name)
 
     @abstractmethod
-    def save(self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form) -> None:
-        """As other tools read it. ``path`` is written directly: see ``runs.atomic``."""
+    def save(self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form, part: str | None = None) -> None:
+        """As other tools read it. ``path`` is written directly: see ``runs.atomic``.
+
+        ``part``: only this part of the model, where each of two experts has a file.
+        """
 
     @abstractmethod
-    def load(self, path: Path) -> None:
-        """Take over the weights of a file that ``save``, or another tool, wrote."""
+    def load(self, path: Path, part: str | None = None) -> None:
+        """Take over the weights of a file that ``save``, or another tool, wrote; ``part`` as in ``save``."""
 
     @abstractmethod
     def disabled(self) -> contextlib.AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""LoRA files: written so that equal tensors give equal bytes, and put into a pipeline to draw with."""
+"""Adapter files: written so that equal tensors give equal bytes, and put into a model to draw with."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from ..families.base import ModelFamily
 from ..jobs import Dtype
 from ..runs.safe import write_safetensors
 from ..runtime.device import DTYPES
+from .beside import Beside
 from .formats import ADAPTER_METADATA, Form, adapter_metadata, from_any, to_form
 from .layers import split
-
-PIPELINE_ADAPTER = "lora"
 
 
 def write_lora(
@@ -36,38 +35,48 @@ def write_lora(
     write_safetensors(path, stored, texts | (adapter_metadata(tensors) if form == "diffusers" else {}))
 
 
-def load_lora(family: ModelFamily, path: Path) -> list[str]:
-    """Puts a LoRA file of any form into the pipeline, as adapter "lora". Returns the parts that were left out.
+class LoadedLora:
+    """A file of any kind in the denoiser of a family, or in each of its two experts, until ``remove``."""
 
-    Only the denoiser gets it: when pictures are drawn, prompts are encoded already.
-    """
-    tensors = from_any(path)
-    prefix = f"{family.denoiser_part}."
-    ours = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    if not ours:
-        raise JobError(
-            f"{path.name} has nothing for the {family.denoiser_part} of {family.name}.",
-            "It was made for another model family.",
-        )
-    _check(family.denoiser, {name.removeprefix(prefix): tensor for name, tensor in ours.items()}, path.name)
-    family.pipe.load_lora_weights(to_form(ours, "diffusers", family.name), adapter_name=PIPELINE_ADAPTER)
-    return sorted({name.split(".")[0] for name in tensors} - {family.denoiser_part})
+    def __init__(self, family: ModelFamily, path: Path, part: str | None = None):
+        """``part``: the denoiser that the file is for, where it does not say so; left out: the first."""
+        first = family.denoiser_part
+        part = part or next((stage.part for stage in family.stages if stage.title and path.stem.endswith(f"_{stage.title}")), None)
+        tensors = from_any(path, family.name, _paths(family.denoiser))
+        layers = {name: layer for name, layer in split(tensors).items() if not name.startswith("text_encoder")}
+        heads = {name.split(".")[0] for name in layers}
+        ours = {head: (part or first) if head == first else head for head in heads if head.startswith(first)}
+        if not ours:
+            raise JobError(f"{path.name} has nothing for the {first} of {family.name}.", "It was made for another model family.")
+        self.left_out = sorted({name.split(".")[0] for name in tensors} - ours.keys())
+        """Parts of the model that the file changes and this does not: prompts are encoded when pictures are drawn."""
+        self._besides: list[Beside] = []
+        for head, part_name in ours.items():
+            inside = {name.partition(".")[2]: layer for name, layer in layers.items() if name.split(".")[0] == head}
+            model = getattr(family.pipe, part_name, None)
+            if not isinstance(model, nn.Module):
+                raise JobError(f"{path.name} is for a {part_name}, which this model has not.", "It was made for another model family.")
+            self._besides.append(Beside(model, inside, path.name))
+
+    @property
+    def strength(self) -> float:
+        return self._besides[0].strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        for beside in self._besides:
+            beside.strength = value
+
+    def remove(self) -> None:
+        """The model is the base model again."""
+        for beside in self._besides:
+            beside.remove()
 
 
-def _check(denoiser: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Stock diffusers only warns of layers that it does not find."""
-    modules = dict(denoiser.named_modules())
-    for path, layer in split(tensors).items():
-        weight = getattr(modules.get(path), "weight", None)
-        if weight is None:
-            raise JobError(
-                f"{name} has the layer {path}, which this model has not.",
-                "It was made for another model family.",
-            )
-        if isinstance(modules[path], nn.Linear):
-            shape = (modules[path].out_features, modules[path].in_features)
-            if shape != (layer.up.shape[0], layer.down.shape[1]):
-                raise JobError(
-                    f"{name} was made for another base model: {path} does not have its size.",
-                    "Choose the base model that it was trained on.",
-                )
+def load_lora(family: ModelFamily, path: Path, part: str | None = None) -> LoadedLora:
+    """Puts a file of any form and any kind beside the family's denoiser. Nothing of the pipeline itself changes."""
+    return LoadedLora(family, path, part)
+
+
+def _paths(model: nn.Module) -> list[str]:
+    return [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]

@@ -1,12 +1,21 @@
-"""Forms of LoRA files. In memory there is one: diffusers' names.
+"""Forms of adapter files. In memory there is one: diffusers' names.
 
-A layer is ``transformer.<path>.lora_A.weight``, ``.lora_B.weight`` and ``.alpha``. In files there are:
+A layer is ``<part>.<path>`` and an ending: for a LoRA ``.lora_A.weight``, ``.lora_B.weight`` and ``.alpha``, for the
+other kinds what LyCORIS calls them. The part is transformer, unet, text_encoder … In files there are:
 
-- diffusers: the scale is folded into ``lora_B``, since some readers of these names assume a scale of 1.
+- diffusers: the scale of a LoRA is folded into ``lora_B``, since some readers of these names assume a scale of 1.
 - comfyui: the model's native names under ``diffusion_model.``, with ``.alpha``. They end in lora_down and lora_up:
   ComfyUI reads every pair of endings, diffusers (0.42) reads FLUX's native names only with these.
+- kohya: flat names, ``lora_unet_`` and the path with underscores for dots, with ``.alpha``.
 
-Both ways are strict: a name without a rule is an error that says it.
+The lengths of a DoRA are LyCORIS', of the rows of the changed weight, [O, 1]. ComfyUI (0.3.77) and Forge divide by those of
+the base model's rows instead, so there a DoRA acts stronger by what its update adds to them, some tenths of a percent.
+
+Text encoders have flat names in both of the latter. Where a native layer holds several of diffusers' layers, only LoRAs
+are put together; the other kinds keep diffusers' path, which ComfyUI and Forge read beside the native names.
+
+Both ways are strict: a name without a rule is an error that says it. A flat name is found in a table or among the names
+of real modules, never guessed from its underscores.
 """
 
 from __future__ import annotations
@@ -14,36 +23,56 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from ..errors import JobError
+from .foreign import by_diffusers
 from .fusing import cut, fuse, swap_halves
-from .keys import TABLES, family_of, find_diffusers, find_native
-from .layers import KOHYA, Layer, is_lora, join, split, with_unit_scale
+from .keys import (
+    SAME,
+    TABLES,
+    TEXT,
+    Dialect,
+    Rule,
+    dialect_of,
+    families_of,
+    fill,
+    find_diffusers,
+    find_native,
+    text_path,
+)
+from .layers import KOHYA, Layer, Update, join, split
 from .reader import read_lora
 
-Form = Literal["diffusers", "comfyui"]
+Form = Literal["diffusers", "comfyui", "kohya"]
 ADAPTER_METADATA = "lora_adapter_metadata"  # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
-DENOISER, NATIVE = "transformer.", "diffusion_model."
+NATIVE, FLAT, FLAT_DIFFUSERS = "diffusion_model.", "lora_unet_", "lycoris_"
 
 FORMS: dict[str, str] = {  # name of the form → what some of its names begin with; the first that fits
     "xlabs": r".*\.processor\.",
-    "diffusers": r"(transformer|unet|text_encoder(_\d)?)\.",
     "comfyui": r"diffusion_model\.",
+    "diffusers": r"(transformer(_\d)?|unet|text_encoder(_\d)?)\.",
     "peft": r"base_model\.model\.",
     "onetrainer": r"lora_transformer_",
     "kohya": r"lora_(unet|te\d?)_",
+    "lycoris": r"lycoris_",
     "native": r"(double_blocks|single_blocks)\.",
 }
+_DENOISER = r"(transformer(?:_\d)?|unet)\.(.+)"
+_DIFFUSERS = r"(transformer(?:_\d)?|unet|text_encoder(?:_\d)?)\.(.+)"
+_PREFIX = rf"^({re.escape(NATIVE)}|base_model\.model\.)"
+_FLAT = r"(?:lora_unet_|lora_transformer_|lycoris_)(.+)"
 
 
-def form_of(names: Mapping[str, object]) -> str:
+def form_of(names: Iterable[str]) -> str:
     """What the names of a file look like; "unknown" if like nothing in the table."""
+    names = list(names)
     return next(
         (form for form, pattern in FORMS.items() if any(re.match(pattern, name) for name in names)), "unknown"
     )
@@ -53,24 +82,38 @@ def to_form(tensors: Mapping[str, Tensor], form: Form, family: str | None) -> di
     """The canonical tensors under the names of ``form``. ``family`` finds the table of native names."""
     layers = split(tensors)
     if form == "diffusers":
-        return join({path: layer.folded() for path, layer in layers.items()}, alpha=False)
+        return join(_folded(layers), alpha=False)
     if family not in TABLES:
         raise JobError(
-            f"No ComfyUI names are known for {family or 'this LoRA'}.", "Save it in the diffusers form."
+            f"No {_TITLES[form]} names are known for {family or 'this LoRA'}.", "Save it in the diffusers form."
         )
-    return join(_to_native(layers, family), KOHYA)
+    named = _renamed(layers, form, family)
+    if form == "comfyui" and dialect_of(family).plain and all(layer.kind == "lora" for layer in named.values()):
+        return join(_folded(named), alpha=False)
+    return join(named, KOHYA)
+
+
+def _folded(layers: Mapping[str, Update]) -> dict[str, Update]:
+    return {path: layer.folded() if isinstance(layer, Layer) else layer for path, layer in layers.items()}
+
+
+_TITLES = {"comfyui": "ComfyUI", "kohya": "kohya"}
 
 
 def adapter_metadata(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """What stock diffusers reads from a header, for the diffusers form: ranks and scales, as PEFT names them."""
+    """What stock diffusers reads from a header, for LoRAs in the diffusers form: ranks and scales, as PEFT names them."""
     values: dict[str, object] = {}
     by_part: dict[str, dict[str, Layer]] = {}
     for path, layer in split(tensors).items():
+        if not isinstance(layer, Layer):
+            return {}
         part, _, name = path.partition(".")
-        by_part.setdefault(part, {})[name] = layer
+        # CLIP classes of transformers 5 have lost this; PEFT matches names by their endings, so the rest fits old and new
+        by_part.setdefault(part, {})[name.removeprefix("text_model.")] = layer
     for part, layers in by_part.items():
+        start = "" if part.startswith("text_encoder") else "^"
         rank = Counter(layer.rank for layer in layers.values()).most_common(1)[0][0]
-        odd = {f"^{name}": layer.rank for name, layer in layers.items() if layer.rank != rank}
+        odd = {f"{start}{name}": layer.rank for name, layer in layers.items() if layer.rank != rank}
         settings = {
             "r": rank,
             "lora_alpha": rank,
@@ -78,44 +121,37 @@ def adapter_metadata(tensors: Mapping[str, Tensor]) -> dict[str, str]:
             "alpha_pattern": odd,
             "target_modules": sorted(layers),
         }
+        if any(layer.kind == "dora" for layer in layers.values()):
+            settings["use_dora"] = True
         values |= {f"{part}.{key}": value for key, value in settings.items()}
     return {ADAPTER_METADATA: json.dumps(values, sort_keys=True)}
 
 
-def from_any(path: Path) -> dict[str, Tensor]:
-    """The canonical tensors of a LoRA file in any form that is known, in fp32."""
+def from_any(path: Path, family: str | None = None, modules: Iterable[str] = ()) -> dict[str, Tensor]:
+    """The canonical tensors of a file in any form that is known, in fp32. ``family`` and ``modules`` as in ``canonical``."""
     tensors, metadata = read_lora(path)
-    return canonical(tensors, metadata, path.name)
+    return canonical(tensors, metadata, path.name, family, modules)
 
 
 def canonical(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], name: str = "The file"
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    name: str = "The file",
+    family: str | None = None,
+    modules: Iterable[str] = (),
 ) -> dict[str, Tensor]:
-    """The tensors of a file under diffusers' names, in fp32."""
+    """The tensors of a file under diffusers' names, in fp32.
+
+    ``family`` is the one that is expected, where the names alone leave it open. ``modules`` are the real names of the
+    layers of its denoiser, where it is at hand: they find the flat names of families that have no table of them.
+    """
     tensors = {key: tensor.float() for key, tensor in tensors.items()}
-    match form_of(tensors):
-        case "diffusers":
-            layers = file_layers(tensors, metadata)
-        case "comfyui" | "peft" | "native":
-            layers = _from_native(
-                split(
-                    {
-                        re.sub(f"^({re.escape(NATIVE)}|base_model\\.model\\.)", "", k): t
-                        for k, t in tensors.items()
-                    }
-                )
-            )
-        case "unknown":
-            raise JobError(
-                f"{name} has names that no rule knows, for example {next(iter(tensors))}.",
-                "It may belong to another model family.",
-            )
-        case _:
-            layers = _by_diffusers(tensors, name)
-    return join(layers)
+    if form_of(tensors) == "xlabs":
+        return join(by_diffusers(tensors, name))
+    return join(_from_names(file_layers(tensors, metadata), family, modules))
 
 
-def file_layers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Layer]:
+def file_layers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Update]:
     """Layers by the names in the file. Without an ``.alpha`` the header decides, as in stock diffusers."""
     layers = split(tensors)
     try:
@@ -124,7 +160,7 @@ def file_layers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
         raise JobError(
             f"The header's {ADAPTER_METADATA} is not valid JSON.", "The file is damaged: get it again."
         ) from error
-    changed = {}
+    changed: dict[str, Update] = {}
     for path, layer in layers.items():
         part, _, name = path.partition(".")
         alpha = values.get(f"{part}.lora_alpha")
@@ -132,80 +168,122 @@ def file_layers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
             if re.match(rf"(.*\.)?({pattern})$", name):  # PEFT's own rule
                 alpha = other
                 break
-        own = alpha is None or f"{path}.alpha" in tensors
-        changed[path] = layer if own else Layer(layer.down, layer.up, float(alpha))
+        said = alpha is not None and f"{path}.alpha" not in tensors
+        changed[path] = replace(layer, alpha=float(alpha)) if said and isinstance(layer, Layer) else layer
     return changed
 
 
-def _to_native(layers: Mapping[str, Layer], family: str) -> dict[str, Layer]:
-    native: dict[str, Layer] = {}
-    fused: dict[str, tuple[tuple[int, ...], dict[int, Layer]]] = {}
-    for path, layer in layers.items():
-        found = (
-            find_diffusers(TABLES[family], path.removeprefix(DENOISER)) if path.startswith(DENOISER) else None
+def _renamed(layers: Mapping[str, Update], form: Form, family: str) -> dict[str, Update]:
+    dialect = dialect_of(family)
+    if len(experts := {found[1] for path in layers if (found := re.fullmatch(_DENOISER, path))}) > 1:
+        raise JobError(
+            f"The {_TITLES[form]} form has one file for each of {' and '.join(sorted(experts))}.", "Save them one by one."
         )
+    named: dict[str, Update] = {}
+    fused: dict[str, tuple[tuple[int | Fraction, ...], dict[int, Layer]]] = {}
+    for path, layer in layers.items():
+        found = re.fullmatch(_DENOISER, path)
+        place = find_diffusers(TABLES[family], found[2]) if found else None
         if not found:
-            raise JobError(
-                f"The layer {path} has no name in ComfyUI that is known here.",
-                "Save it in the diffusers form.",
-            )
-        rule, position, numbers = found
-        name = NATIVE + rule.native.format(*numbers)
-        if len(rule.parts) > 1:
-            fused.setdefault(name, (rule.rows, {}))[1][position] = layer
+            named[_text_name(path, form, dialect)] = layer
+        elif not place:
+            raise _nameless(path, form)
         else:
-            native[name] = swap_halves(layer) if rule.swapped else layer
-    native |= {name: fuse(name, parts, rows) for name, (rows, parts) in fused.items()}
-    return dict(sorted(native.items()))
+            rule, position, groups = place
+            native = fill(rule.native, groups)
+            name = f"{FLAT}{native.replace('.', '_')}" if form == "kohya" else NATIVE + native
+            if form == "kohya" and dialect.flat == "diffusers":
+                named[FLAT + found[2].replace(".", "_")] = layer
+            elif len(rule.parts) == 1 and not rule.swapped:
+                named[name] = layer
+            elif layer.kind != "lora" or not isinstance(layer, Layer):
+                named[FLAT_DIFFUSERS + found[2].replace(".", "_") if form == "kohya" else path] = layer
+            elif rule.swapped:
+                named[name] = swap_halves(name, layer)
+            else:
+                fused.setdefault(name, (rule.rows, {}))[1][position] = layer
+    named |= {name: fuse(name, parts, rows) for name, (rows, parts) in fused.items()}
+    return dict(sorted(named.items()))
 
 
-def _from_native(layers: Mapping[str, Layer]) -> dict[str, Layer]:
-    """From native names, or from diffusers' names under a prefix that was taken off."""
-    family = family_of(layers)
-    if family is None:
-        odd = [
-            path
-            for path in layers
-            if not any(find_native(table, path) or find_diffusers(table, path) for table in TABLES.values())
-        ]
-        raise JobError(
-            f"The layer {(odd or list(layers))[0]} has no rule here.",
-            f"Native names are known for: {', '.join(TABLES)}.",
-        )
-    ours: dict[str, Layer] = {}
+def _text_name(path: str, form: Form, dialect: Dialect) -> str:
+    part, _, name = path.partition(".")
+    if part not in dialect.texts or not find_diffusers(TEXT, name):
+        raise _nameless(path, form)
+    return f"{dialect.texts[part]}_{name.replace('.', '_')}"
+
+
+def _nameless(path: str, form: Form) -> JobError:
+    return JobError(
+        f"The layer {path} has no name in {_TITLES[form]} that is known here.", "Save it in the diffusers form."
+    )
+
+
+def _from_names(layers: Mapping[str, Update], hint: str | None, modules: Iterable[str]) -> dict[str, Update]:
+    """Under diffusers' names: those that have them already, native ones, flat ones, and those of text encoders."""
+    ours: dict[str, Update] = {}
+    dotted: dict[str, Update] = {}
+    flat: dict[str, Update] = {}
+    text: dict[str, Update] = {}
     for path, layer in layers.items():
-        found = find_native(TABLES[family], path)
-        if not found:
-            ours[DENOISER + path] = layer
-            continue
-        rule, numbers = found
-        parts = (
-            cut(path, layer, rule.rows)
-            if len(rule.parts) > 1
-            else {0: swap_halves(layer) if rule.swapped else layer}
-        )
-        ours |= {DENOISER + rule.parts[position].format(*numbers): part for position, part in parts.items()}
-    return ours
+        if found := re.fullmatch(_DIFFUSERS, path):
+            ours[f"{found[1]}.{text_path(found[2])}"] = layer
+        elif path.startswith("lora_te"):
+            text[path] = layer
+        elif found := re.fullmatch(_FLAT, path):
+            flat[found[1]] = layer
+        else:
+            dotted[re.sub(_PREFIX, "", path)] = layer
+    real = {name.replace(".", "_"): name for name in modules}
+    families = families_of(dotted, [path for path in flat if path not in real])
+    family = hint if hint in families else _first(families, text)
+    if family is None and (dotted or flat.keys() - real.keys()):
+        raise _odd(dotted, flat)
+    dialect = dialect_of(family or hint)
+    table = TABLES.get(family or "", ())
+    for names, is_flat in ((dotted, False), (flat, True)):
+        for path, layer in names.items():
+            if is_flat and path in real:
+                ours[f"{dialect.part}.{real[path]}"] = layer
+                continue
+            native = find_native(table, path, is_flat)
+            if not native:
+                ours[f"{dialect.part}.{_diffusers_path(table, path, is_flat)}"] = layer
+                continue
+            rule, groups = native
+            parts: dict[int, Update] = (
+                cut(path, layer, rule.rows) if len(rule.parts) > 1 else {0: swap_halves(path, layer) if rule.swapped else layer}
+            )
+            ours |= {f"{dialect.part}.{fill(rule.parts[position], groups)}": part for position, part in parts.items()}
+    return ours | {_text_path(path, dialect): layer for path, layer in text.items()}
 
 
-def _by_diffusers(tensors: dict[str, Tensor], name: str) -> dict[str, Layer]:
-    """Through stock diffusers' converter (tried with 0.42), which knows kohya's, OneTrainer's, XLabs' names."""
-    from diffusers import FluxPipeline
+def _first(families: Sequence[str], text: Iterable[str]) -> str | None:
+    """Of families that share their names, the first that calls its text encoders so."""
+    closed = [family for family in families if TABLES[family] is not SAME]
+    prefixes = {path.split("_text_model")[0].split("_encoder_")[0] for path in text}
+    return next((family for family in closed if prefixes <= set(dialect_of(family).texts.values())), next(iter(closed), None))
 
-    # it forgets the alpha of some layers, so the scale is taken out before
-    source = with_unit_scale(tensors)
-    try:
-        with torch.no_grad():
-            converted = FluxPipeline.lora_state_dict(source)
-    except (ValueError, KeyError, AssertionError, NotImplementedError, RuntimeError) as error:
-        raise JobError(
-            f"{name} has names that no rule knows, for example {next(iter(tensors))}.",
-            "It may belong to another model family.",
-        ) from error
-    # layers outside the blocks come back without their prefix
-    named = {
-        key if key.startswith((DENOISER, "text_encoder")) else DENOISER + key: tensor
-        for key, tensor in converted.items()
-        if is_lora(key)
-    }
-    return split(named)
+
+def _diffusers_path(table: tuple[Rule, ...], path: str, flat: bool) -> str:
+    found = find_diffusers(table, path, flat)
+    assert found, path  # family_of has seen it
+    rule, position, groups = found
+    return fill(rule.parts[position], groups)
+
+
+def _text_path(path: str, dialect: Dialect) -> str:
+    prefix, name = re.fullmatch(r"(lora_te\d?)_(.+)", path).groups()  # type: ignore[union-attr]
+    prefixes = {"lora_te": "text_encoder"} | {to: part for texts in (Dialect().texts, dialect.texts) for part, to in texts.items()}
+    found = find_native(TEXT, name, flat=True)
+    if not found or prefix not in prefixes:
+        raise JobError(f"The layer {path} has no rule here.", "It belongs to a text encoder that is not known.")
+    return f"{prefixes[prefix]}.{fill(found[0].native, found[1])}"
+
+
+def _odd(dotted: Iterable[str], flat: Iterable[str]) -> JobError:
+    """Names the first layer that the table which fits best does not have."""
+    names = [*((path, False) for path in dotted), *((path, True) for path in flat)]
+    closed = [table for table in TABLES.values() if table is not SAME]
+    strange = ([path for path, flat in names if not (find_native(t, path, flat) or find_diffusers(t, path, flat))] for t in closed)
+    return JobError(f"The layer {min(strange, key=len)[0]} has no rule here.", f"Native names are known for: {', '.join(TABLES)}.")

@@ -36,32 +36,35 @@ class FullNetwork(Network):
             module.requires_grad_(False)
         super().__init__({name: weights[name] for name in chosen})
 
-    def save(self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form) -> None:
+    def save(self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form, part: str | None = None) -> None:
         """A folder with a folder for each model, frozen weights included. It has one form and no metadata."""
         path.mkdir()
-        for part, module in self.modules.items():
-            save_part(module, path / part, dtype)
+        for name, module in self._chosen(part).items():
+            save_part(module, path / name, dtype)
 
-    def load(self, path: Path) -> None:
-        for part, module in self.modules.items():
+    def load(self, path: Path, part: str | None = None) -> None:
+        for one, module in self._chosen(part).items():
             tensors = {
                 name: tensor
-                for file in sorted((path / part).glob("*.safetensors"))
+                for file in sorted((path / one).glob("*.safetensors"))
                 for name, tensor in read_safetensors(file).items()
             }
             if not tensors:
                 raise JobError(
-                    f"{path} has no weights for {part}.",
+                    f"{path} has no weights for {one}.",
                     "Choose a folder that a run with network full has saved.",
                 )
             own = dict(module.named_parameters())
             if odd := sorted(set(tensors) ^ set(own)):
                 raise JobError(
-                    f"{path / part} is another model: {odd[0]} is in only one of them.",
+                    f"{path / one} is another model: {odd[0]} is in only one of them.",
                     "Choose the folder of a run with the same base model.",
                 )
             for name, weight in own.items():
-                copy_into(weight, tensors[name], f"{part}.{name}")
+                copy_into(weight, tensors[name], f"{one}.{name}")
+
+    def _chosen(self, part: str | None) -> dict[str, nn.Module]:
+        return self.modules if part is None else {part: self.modules[part]}
 
     def disabled(self) -> contextlib.AbstractContextManager[None]:
         raise JobError(

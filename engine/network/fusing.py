@@ -6,15 +6,16 @@ Heights are counted in widths of the input, so that a table needs no sizes: FLUX
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from fractions import Fraction
+from itertools import accumulate, pairwise
 
 import torch
 
 from ..errors import JobError
-from .layers import Layer
+from .layers import Layer, Update
 
 
-def fuse(name: str, parts: Mapping[int, Layer], rows: Sequence[int]) -> Layer:
+def fuse(name: str, parts: Mapping[int, Layer], rows: Sequence[int | Fraction]) -> Layer:
     """One layer from its parts; parts that are not there change nothing.
 
     Parts with a down of their own give a block-diagonal up and the sum of their ranks; parts that share one keep
@@ -33,7 +34,7 @@ def fuse(name: str, parts: Mapping[int, Layer], rows: Sequence[int]) -> Layer:
         first = next(iter(parts.values()))
     shared = all(part.alpha == first.alpha and torch.equal(part.down, first.down) for part in parts.values())
     ups = [
-        parts[i].up if i in parts else first.up.new_zeros(height * width, first.rank if shared else 0)
+        parts[i].up if i in parts else first.up.new_zeros(int(height * width), first.rank if shared else 0)
         for i, height in enumerate(rows)
     ]
     if shared:
@@ -42,15 +43,18 @@ def fuse(name: str, parts: Mapping[int, Layer], rows: Sequence[int]) -> Layer:
     return Layer(down, torch.block_diag(*ups), first.alpha * down.shape[0] / first.rank)
 
 
-def cut(name: str, layer: Layer, rows: Sequence[int]) -> dict[int, Layer]:
-    """The parts of a fused layer, by place. One that changes nothing is left out, unless none does."""
-    width = layer.down.shape[1]
-    heights = [height * width for height in rows]
-    if layer.down.ndim != 2 or layer.up.shape[0] != sum(heights):
+def cut(name: str, layer: Update, rows: Sequence[int | Fraction]) -> dict[int, Update]:
+    """The parts of a fused layer, by place. Of a LoRA, one that changes nothing is left out, unless none does."""
+    height, width = layer.size
+    heights = [int(part * width) for part in rows]
+    if height != sum(heights):
         raise JobError(
-            f"{name} has {layer.up.shape[0]} rows where {sum(heights)} belong.",
+            f"{name} has {height} rows where {sum(heights)} belong.",
             "The LoRA may belong to another model family.",
         )
+    if layer.kind != "lora" or not isinstance(layer, Layer):
+        edges = [0, *accumulate(heights)]
+        return {i: layer.take(name, [piece]) for i, piece in enumerate(pairwise(edges))}
     ups = dict(enumerate(layer.up.split(heights)))
     ups = {i: up for i, up in ups.items() if up.any()} or ups
     each, rest = divmod(layer.rank, len(ups))
@@ -66,7 +70,7 @@ def cut(name: str, layer: Layer, rows: Sequence[int]) -> dict[int, Layer]:
     return {i: Layer(layer.down, up.contiguous(), layer.alpha) for i, up in ups.items()}
 
 
-def swap_halves(layer: Layer) -> Layer:
+def swap_halves(name: str, layer: Update) -> Update:
     """The update of a weight whose upper and lower half have changed places."""
-    upper, lower = layer.up.chunk(2)
-    return replace(layer, up=torch.cat([lower, upper]))
+    height = layer.size[0]
+    return layer.take(name, [(height // 2, height), (0, height // 2)])

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..errors import JobError
 from .layers import Update, _rows, cannot, half, unfit
 
 Factor = tuple[Tensor, ...]
@@ -21,7 +22,7 @@ Factor = tuple[Tensor, ...]
 def product(factor: Factor) -> Tensor:
     """The matrix that a factor stands for, [out, in] or [out, in, height, width]."""
     if len(factor) == 3:  # both matrices have the rank first, unlike those without a core
-        return torch.einsum("i j ..., i p, j r -> p r ...", factor[2], factor[0], factor[1])
+        return torch.einsum("i j ..., i p, j r -> p r ...", factor[2], factor[0], factor[1]).contiguous()
     return factor[0] @ factor[1] if len(factor) == 2 else factor[0]
 
 
@@ -34,11 +35,19 @@ class Kronecker(Update):
     large: Factor
     """[K, N], for a convolution [K, N, height, width] or flat."""
     alpha: float
-    kind: ClassVar[str] = "lokr"
+
+    @property
+    def kind(self) -> str:
+        return "lokr"
 
     @property
     def rank(self) -> int | None:
         return next((factor[1].shape[0] for factor in (self.large, self.small) if len(factor) > 1), None)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        small, large = product(self.small), product(self.large)
+        return small.shape[0] * large.shape[0], small.shape[1] * large.shape[1]
 
     def delta(self) -> Tensor:
         small, large = product(self.small), product(self.large)
@@ -68,11 +77,19 @@ class Hadamard(Update):
     second: Factor
     """[O, D]"""
     alpha: float
-    kind: ClassVar[str] = "loha"
+
+    @property
+    def kind(self) -> str:
+        return "loha"
 
     @property
     def rank(self) -> int:
         return self.first[1].shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        rows = self.first[0].shape[0 if len(self.first) == 2 else 1]
+        return rows, self.first[1].shape[1]
 
     def delta(self) -> Tensor:
         return product(self.first) * product(self.second) * self.scale
@@ -111,10 +128,10 @@ def _factor(path: str, parts: Mapping[str, Tensor], name: str, core: str) -> Fac
 
 
 def _checked(path: str, layer: Kind, parts: Mapping[str, Tensor], alpha: float | None) -> Kind:
-    if "magnitude" in parts or "down" in parts or "up" in parts:
-        raise unfit(path)
+    if "magnitude" in parts:
+        raise JobError(f"The {layer.kind} of {path} also has a DoRA, which is not supported.", "Use it in ComfyUI.")
     layer = replace(layer, alpha=float(layer.rank or 1) if alpha is None else alpha)
-    bones = {name: value if isinstance(value, float) else tuple(t.to("meta") for t in value) for name, value in vars(layer).items()}
+    bones: dict[str, Any] = {name: tuple(t.to("meta") for t in value) for name, value in vars(layer).items() if name != "alpha"}
     try:
         replace(layer, **bones).delta()  # of sizes alone
     except (RuntimeError, IndexError) as error:

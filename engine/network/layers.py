@@ -7,10 +7,9 @@ D features in (for a convolution: channels, height and width), O features out, R
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -39,12 +38,20 @@ OTHER_KINDS = {
 }
 
 
-class Update:
+class Update(ABC):
     """What an adapter does to one weight."""
 
     alpha: float
-    kind: ClassVar[str] = "lora"
-    """network.type of it."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """As in ``network.type``."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """O and D, for a convolution its channels."""
 
     @property
     @abstractmethod
@@ -86,6 +93,14 @@ class Layer(Update):
     """DoRA: the length that each row of the changed weight gets, [O]; of each column where it is [1, D]."""
 
     @property
+    def kind(self) -> str:
+        return "lora" if self.magnitude is None else "dora"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.up.shape[0], self.down.shape[1]
+
+    @property
     def rank(self) -> int:
         return self.down.shape[0]
 
@@ -108,7 +123,7 @@ class Layer(Update):
     def take(self, name: str, pieces: Sequence[tuple[int, int]]) -> Layer:
         rows = self.magnitude is not None and self.magnitude.ndim == 1
         if self.magnitude is not None and not rows:
-            raise cannot(name, "dora")
+            raise cannot(name, self.kind)
         return replace(
             self, up=_rows(self.up, pieces), magnitude=_rows(self.magnitude, pieces) if rows and self.magnitude is not None else None
         )

@@ -40,6 +40,7 @@ def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str,
         "ss_optimizer": job.train.optimizer,
         "ss_total_batch_size": job.train.batch_size * job.train.gradient_accumulation,
         "ss_seed": job.train.seed,
+        **names.more,
         "software": json.dumps({"name": "Darkroom", "version": __version__}),
     }
     if isinstance(job.network, Lora):

@@ -71,8 +71,14 @@ class CheckpointStore:
             with staging(self.folder.path) as stage:
                 made = stage / path.name
                 write_weights(made)
-                path = path.with_suffix("") if made.is_dir() else path
-                put(made, path)
+                if made.is_dir():
+                    path = path.with_suffix("")
+                    put(made, path)
+                else:  # one file, or one for each expert
+                    files = sorted(stage.iterdir())
+                    for file in files:
+                        put(file, self.folder.path / file.name)
+                    path = self.folder.path / files[0].name
             with staging(self.folder.state) as stage:
                 made = stage / "state"
                 _write_state(made, step, state)
@@ -99,11 +105,12 @@ class CheckpointStore:
         """Older checkpoints make room. Until the final one is there, the newest stays even if none is to be kept."""
         numbered = [c for c in self.folder.checkpoints() if not c.final and c.step <= step]
         keep = self.keep if final else max(1, self.keep)
+        kept = sorted({c.step for c in numbered})[-keep:] if keep else []
         states = self._states()
         passed = [other for other in states if other <= step]
         # a state of a later step is damaged, or this run would have continued from it
         gone = [other for other in states if other > step] + passed[: -self.keep_states]
-        for path in [c.path for c in numbered[: max(0, len(numbered) - keep)]] + [
+        for path in [c.path for c in numbered if c.step not in kept] + [
             self.folder.state_path(other) for other in gone
         ]:
             try:

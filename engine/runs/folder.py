@@ -34,6 +34,10 @@ DEVICES = re.compile(
 )  # names that Windows keeps to itself
 
 
+EXPERTS = r"(?:_high_noise|_low_noise)"
+"""How the files of the two experts of a model end, before .safetensors."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     step: int
@@ -132,18 +136,23 @@ class RunFolder:
         return self.samples / f"{step:09d}_{index:02d}_{digest}.{ext.lstrip('.')}"
 
     def checkpoints(self) -> list[Checkpoint]:
-        """Saved weights, oldest first, the final ones last. A whole model is a folder of the same name without an ending."""
-        numbered = re.compile(re.escape(self.name) + r"_(\d{9})(\.safetensors)?")
+        """Saved weights, oldest first, the final ones last. A whole model is a folder of the same name without an ending.
+
+        A model with two experts has two files of each step.
+        """
+        numbered = re.compile(re.escape(self.name) + rf"_(\d{{9}})({EXPERTS}?\.safetensors)?")
         found = [
             Checkpoint(int(match[1]), path)
             for path in self.path.iterdir()
             if (match := numbered.fullmatch(path.name)) and path.is_dir() == (match[2] is None)
         ]
-        found.sort(key=lambda checkpoint: checkpoint.step)
-        for path in (self.final_path, self.final_path.with_suffix("")):
-            if path.exists():
-                found.append(Checkpoint(self._final_step(found), path, final=True))
-        return found
+        found.sort(key=lambda checkpoint: (checkpoint.step, checkpoint.path.name))
+        last = re.compile(re.escape(self.name) + rf"({EXPERTS}?\.safetensors)?")
+        finals = sorted(
+            path for path in self.path.iterdir() if (match := last.fullmatch(path.name)) and path.is_dir() == (match[1] is None)
+        )
+        step = self._final_step(found) if finals else 0
+        return found + [Checkpoint(step, path, final=True) for path in finals]
 
     def list_samples(self) -> list[SampleFile]:
         """Samples in the order of step and index."""

@@ -19,13 +19,29 @@ from huggingface_hub.errors import (
 )
 
 from ..errors import JobError
-from ..families.catalog import locate
+from ..families.catalog import BASES, STARTER, family_name, locate
 from ..jobs import ModelSection
 
 
+def base_name(model: ModelSection) -> str:
+    """Where the model_index.json is: name_or_path, unless that is only a part and the others come from elsewhere."""
+    if model.extras_name_or_path:
+        return model.extras_name_or_path
+    if Path(model.name_or_path).suffix.lower() != ".safetensors":
+        return model.name_or_path
+    if model.arch:
+        family = family_name(model.arch, None)
+        if base := next((base for base in BASES if base.family == family and base is not STARTER), None):
+            return base.name_or_path
+    raise JobError(
+        f"{model.name_or_path} is a single file, which is not all of a model.",
+        "Name its family in model.arch, or a whole model of that family in model.extras_name_or_path.",
+    )
+
+
 def place_of(model: ModelSection) -> Path | str:
-    """The model's folder on this computer, or its name on the hub; asks nobody."""
-    name = model.name_or_path
+    """The folder of the base model on this computer, or its name on the hub; asks nobody."""
+    name = base_name(model)
     if folder := locate(name):
         return folder
     if Path(name).suffix in {".ckpt", ".pt", ".pth", ".bin"}:

@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import hf_hub_download
 from transformers.utils import logging as transformers_logging
 
 from ..errors import JobError
+from ..events import Event, Warned
 from ..families.base import ModelFamily
-from ..families.catalog import defaults_of, family_name, load_family, pipeline_in
+from ..families.catalog import base_of, defaults_of, family_name, load_family, locate, pipeline_in
+from ..families.sources import Quantization, Source
 from ..jobs import ModelSection
+from ..network.companions import fuse_lora
+from ..settings import load_settings
 from .device import free
-from .hub import hub_errors, place_of
+from .hub import base_name, hub_errors, place_of
+from .offload import offload
+from .parts import empty_part, fits, is_whole, read_part
+from .places import fetch_lora, fetch_place, find_place, other_places, part_folder
+from .quantize import quantize
+from .quantized import keep_part, place_of_part, restore_part
 
 diffusers_logging.disable_progress_bar()  # the engine tells its progress in events
 transformers_logging.disable_progress_bar()
@@ -32,48 +42,131 @@ def find_model(model: ModelSection) -> Path:
     place = place_of(model)
     if isinstance(place, Path):
         return place
-    with hub_errors(place, model.revision):
-        return Path(DiffusionPipeline.download(place, revision=model.revision, use_safetensors=True))
+    revision = model.revision if place == model.name_or_path else None
+    with hub_errors(place, revision):
+        elsewhere: dict[str, None] = {}
+        index = Path(hf_hub_download(place, "model_index.json", revision=revision))
+        pipeline = load_family(family_name(model.arch, pipeline_in(index.parent))).pipeline_class
+        if other_places(model):
+            elsewhere = dict.fromkeys(_named_parts(model, index.parent))
+            for name in elsewhere:  # of a part that comes from a single file, the config is still the base's
+                hf_hub_download(place, f"{name}/config.json", revision=revision)
+        return Path(pipeline.download(place, revision=revision, use_safetensors=True, **elsewhere))
+
+
+def _named_parts(model: ModelSection, folder: Path) -> list[str]:
+    """Parts whose weights the base model need not have, since the job names another place for them."""
+    family = load_family(family_name(model.arch, pipeline_in(folder), folder))
+    keys = set(other_places(model))
+    return [
+        *([family.denoiser_part] if keys & {"model.unet_path", "model.name_or_path"} else []),
+        *(family.vae_parts[:1] if "model.vae_path" in keys else []),
+    ]
 
 
 def open_family(model: ModelSection, dtype: torch.dtype) -> ModelFamily:
     """The family around its pipeline, on the CPU, with autoencoder, tokenizers and scheduler; the large parts are absent."""
     folder = find_model(model)
-    family = load_family(family_name(model.arch, pipeline_in(folder)))
-    absent: dict[str, Any] = dict.fromkeys((*family.text_parts, family.denoiser_part))
+    family = load_family(family_name(model.arch, pipeline_in(folder), folder))
+    sources = _sources(model, family, folder)
+    own = family.own_parts(folder)
+    given: dict[str, Any] = dict.fromkeys((*family.text_parts, *family.denoiser_parts(), *own))
+    for name in family.vae_parts:
+        if name in sources and sources[name] != Source(folder / name):
+            given[name] = _read(_class_of(family, folder, name), sources[name], name, dtype, family)
     try:
-        pipe = family.pipeline_class.from_pretrained(folder, dtype=dtype, local_files_only=True, **absent)
+        pipe = family.pipeline_class.from_pretrained(folder, dtype=dtype, local_files_only=True, **given, **family.pipeline_options)
     except (OSError, ValueError) as error:
         raise JobError(
             f"The base model in {folder} cannot be loaded: {error}",
             "Its files may be incomplete: download it again.",
         ) from error
     pipe.set_progress_bar_config(disable=True)
-    return family(pipe, defaults_of(model.name_or_path, family.name), folder)
+    pipe.register_modules(**own)
+    known = base_of(model.name_or_path) or locate(model.name_or_path)
+    made = family(pipe, defaults_of(model.name_or_path if known else base_name(model), family.name), folder)
+    made.sources = sources
+    made.kwargs = own_settings(family, model.model_kwargs)
+    return made
+
+
+def own_settings(family: type[ModelFamily], given: Mapping[str, Any]) -> dict[str, Any]:
+    """``model.model_kwargs`` with the family's defaults; one that it does not know is an error."""
+    for name, value in given.items():
+        if name not in family.kwargs or type(value) is not type(family.kwargs[name]):
+            known = ", ".join(f"{key} ({type(default).__name__})" for key, default in family.kwargs.items())
+            raise JobError(
+                f"model.model_kwargs: {name}: {value!r} means nothing to {family.name}.", f"It knows {known or 'none'}."
+            )
+    return {**family.kwargs, **given}
 
 
 def load_parts(
     family: ModelFamily, names: tuple[str, ...], device: torch.device, dtype: torch.dtype
-) -> list[torch.nn.Module]:
-    """Load the named parts of the pipeline onto ``device``; those already there are only moved."""
+) -> Generator[Event, None, None]:
+    """Load the named parts of the pipeline onto ``device``, quantized where the job says so; those already there are only moved."""
     for name in names:
         if getattr(family.pipe, name, None) is None:
-            family.pipe.register_modules(**{name: _load_part(family, name, dtype)})
+            part = yield from _load_part(family, name, device, dtype)
+            if share := source_of(family, name).offload:
+                yield from _offload(part, share, device)
+            family.pipe.register_modules(**{name: part})
         getattr(family.pipe, name).to(device)
-    return [getattr(family.pipe, name) for name in names]
 
 
-def _load_part(family: ModelFamily, name: str, dtype: torch.dtype) -> torch.nn.Module:
-    library, class_name = family.pipe.load_config(family.folder)[name]
-    module = getattr(importlib.import_module(library), class_name)
+def _offload(part: torch.nn.Module, share: float, device: torch.device) -> Iterator[Event]:
+    if device.type == "cpu":
+        yield Warned(message="model.layer_offloading has no effect on a processor: the weights are in its memory anyway.")
+    else:
+        offload(part, share, device)
+
+
+def _load_part(
+    family: ModelFamily, name: str, device: torch.device, dtype: torch.dtype
+) -> Generator[Event, None, torch.nn.Module]:
+    kind, source = _class_of(family, family.folder, name), source_of(family, name)
+    if (plan := source.quantization) is None:
+        return _read(kind, source, name, dtype, type(family))
+    key = {"part": fingerprint(family, (name,)), "dtype": dtype, "class": kind.__qualname__}
+    folder = place_of_part(load_settings().folder("cache"), **key)
     try:
-        part = module.from_pretrained(family.folder, subfolder=name, dtype=dtype, local_files_only=True)
-    except (OSError, ValueError) as error:
+        if kept := restore_part(folder, lambda: empty_part(kind, source.config), plan.kind, device):
+            return kept
+    except JobError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the libraries raise
+        yield Warned(
+            message=f"The quantized {name} in the cache is damaged ({str(error)[:100]}).",
+            hint="It is made again; nothing else is lost.",
+        )
+    part = _read(kind, source, name, dtype, type(family))
+    failed = False
+    for event in quantize(part, plan, device, name):
+        failed = failed or isinstance(event, Warned)
+        yield event
+    part.to(device)
+    if not failed:  # what failed is tried again, and told again, at the next start
+        try:
+            keep_part(folder, part, plan.kind)
+        except OSError as error:
+            yield Warned(
+                message=f"The quantized {name} could not be kept for the next start: {error.strerror or error}.",
+                hint="Free some space on the disk of the cache.",
+            )
+    return part
+
+
+def _read(kind: Any, source: Source, name: str, dtype: torch.dtype, family: type[ModelFamily]) -> torch.nn.Module:
+    try:
+        part = read_part(kind, source, dtype).eval().requires_grad_(False)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise JobError(
-            f"{name} of the base model in {family.folder} cannot be loaded: {error}",
-            "Its files may be incomplete: download it again.",
+            f"{name} of the base model in {source.file or source.config} cannot be loaded: {error}",
+            "Its files may belong to another model, or be incomplete: download them again.",
         ) from error
-    return part.eval().requires_grad_(False)
+    if source.lora:
+        fuse_lora(part, name, source.lora, family)
+    return part
 
 
 def drop_parts(family: ModelFamily, names: tuple[str, ...], device: torch.device) -> None:
@@ -82,11 +175,76 @@ def drop_parts(family: ModelFamily, names: tuple[str, ...], device: torch.device
     free(device)
 
 
+def source_of(family: ModelFamily, name: str) -> Source:
+    """Where a part comes from."""
+    return family.sources.get(name) or Source(family.folder / name)
+
+
 def fingerprint(family: ModelFamily, names: tuple[str, ...]) -> str:
-    """Changes when a file of the named parts does: names, sizes and times of their files, links followed."""
+    """Changes when a file of the named parts does, or how they are quantized: names, sizes and times of files, links followed."""
     digest = hashlib.sha256()
     for name in names:
-        for file in sorted((family.folder / name).rglob("*")):
+        source = source_of(family, name)
+        files = sorted(source.config.rglob("*")) if source.file is None else [source.config / "config.json", source.file]
+        for file in files:
             status = file.resolve().stat()
             digest.update(f"{name}/{file.name}:{status.st_size}:{status.st_mtime_ns};".encode())
+        if source.lora:
+            status = source.lora.resolve().stat()
+            digest.update(f"{source.lora.name}:{status.st_size}:{status.st_mtime_ns};".encode())
+        if plan := source.quantization:
+            digest.update(f"{plan.kind}:{plan.include}:{plan.exclude};".encode())
     return digest.hexdigest()
+
+
+def _class_of(family: ModelFamily | type[ModelFamily], folder: Path, name: str) -> Any:
+    library, class_name = family.pipeline_class.load_config(folder)[name]
+    return getattr(importlib.import_module(library), class_name)
+
+
+def _sources(model: ModelSection, family: type[ModelFamily], folder: Path) -> dict[str, Source]:
+    """Part of the pipeline → where it comes from and how it is held. What is not named comes from the base."""
+    parts = (*family.text_parts, *family.vae_parts, *family.denoiser_parts())
+    found = {name: Source(folder / name) for name in parts if (folder / name).is_dir()}
+    for key, named in other_places(model).items():
+        place = find_place(named, key)
+        denoiser, vae = family.denoiser_part, family.vae_parts[0]
+        wanted = {"model.vae_path": (vae,), "model.te_name_or_path": family.text_parts}.get(key, (denoiser,))
+        path = fetch_place(place, wanted[-1], model.revision if key == "model.name_or_path" else None)
+        if path.is_file() and key == "model.name_or_path" and is_whole(path):
+            found |= {name: Source(folder / name, path) for name in (denoiser, vae, *family.text_parts)}
+            continue
+        chosen = {name: source for name in wanted if (source := _source_in(path, name, folder, family))}
+        if not chosen:
+            raise JobError(f"{key}: {named} has no {wanted[-1]} for {family.name}.", "Check that it belongs to this family.")
+        found |= chosen
+    lora = fetch_lora(model.lora_path, "model.lora_path") if model.lora_path else None
+    fused = dict.fromkeys((*family.denoiser_parts(), *family.text_parts), lora)
+    plans = {**dict.fromkeys(family.denoiser_parts(), _plan(model, False)), **dict.fromkeys(family.text_parts, _plan(model, True))}
+    away = dict.fromkeys(family.denoiser_parts(), model.layer_offloading_transformer_percent if model.layer_offloading else 0.0)
+    return {
+        name: Source(source.config, source.file, plans.get(name), fused.get(name), away.get(name, 0.0))
+        for name, source in found.items()
+    }
+
+
+def _source_in(path: Path, name: str, folder: Path, family: type[ModelFamily]) -> Source | None:
+    """The part in a place, if it is there and is the part that is meant: text encoders are told apart by what they are."""
+    kind = _class_of(family, folder, name)
+    if path.is_file():
+        source = Source(folder / name, path)
+        return source if name not in family.text_parts or fits(kind, source) else None
+    config = part_folder(path, name)
+    if config is None or (config == path and name in family.text_parts and not fits(kind, Source(config), like=folder / name)):
+        return None
+    return Source(config)
+
+
+def _plan(model: ModelSection, text: bool) -> Quantization | None:
+    if text:
+        wanted = model.quantize if model.quantize_te is None else model.quantize_te
+        return Quantization(model.qtype_te, low_vram=model.low_vram) if wanted else None
+    chosen = model.quantize_kwargs
+    return (
+        Quantization(model.qtype, tuple(chosen.include), tuple(chosen.exclude), model.low_vram) if model.quantize else None
+    )

@@ -28,7 +28,8 @@ def save_pipeline(family: ModelFamily, path: Path, dtype: str) -> None:
         if isinstance(part, torch.nn.Module):
             save_part(part, path / name, dtype)
         else:
-            shutil.copytree(family.folder / name, path / name)
+            source = family.sources.get(name)
+            shutil.copytree(source.config if source else family.folder / name, path / name)
 
 
 def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:

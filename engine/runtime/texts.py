@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -37,15 +38,25 @@ def encode(family: ModelFamily, texts: Sequence[Text]) -> Conditioning:
     prompts = [text.prompt for text in texts]
     if not family.sees_controls:
         return family.encode_prompts(prompts)
-    return family.encode_prompts(prompts, [[decode(path) for path in text.pictures] for text in texts])
+    pictures = [[decode(path) for path in text.pictures] for text in texts]
+    return family.encode_prompts(prompts, pictures)  # type: ignore[call-arg]  # as its family says
 
 
 class Texts:
     """Features of texts, found again by content."""
 
-    def __init__(self, family: ModelFamily, device: torch.device, held: torch.dtype, compute: torch.dtype):
-        self.family, self.device, self.held, self.compute = family, device, held, compute
-        options = repr((family.defaults.max_sequence_length, held, compute))
+    def __init__(
+        self,
+        family: ModelFamily,
+        device: torch.device,
+        held: torch.dtype,
+        compute: torch.dtype,
+        around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        variant: str = "",
+    ):
+        """``around`` is entered while text encoders read; ``variant`` names what it does to them, for the cache."""
+        self.family, self.device, self.held, self.compute, self.around = family, device, held, compute, around
+        options = repr((family.defaults.max_sequence_length, held, compute)) + variant
         key = {"family": family.name, "encoder": fingerprint(family, family.text_parts), "options": options}
         self._cache = TextCache(load_settings().folder("cache"), key)
         self._digest = cache(digest)
@@ -54,7 +65,7 @@ class Texts:
         """Encodes what is new, and yields progress. The text encoders are gone afterwards."""
         known = {self._name(text): text for text in sorted(set(texts))}
         if missing := self._cache.missing(list(known)):
-            load_parts(self.family, self.family.text_parts, self.device, self.held)
+            yield from load_parts(self.family, self.family.text_parts, self.device, self.held)
             yield from self._cache.fill(
                 missing, lambda names: self._encode([known[name] for name in names]), self.family.text_batch, control
             )
@@ -69,5 +80,5 @@ class Texts:
         return json.dumps([text.prompt, *map(self._digest, text.pictures)]) if text.pictures else text.prompt
 
     def _encode(self, texts: Sequence[Text]) -> Conditioning:
-        with torch.no_grad(), autocast(self.device, self.compute):
+        with torch.no_grad(), autocast(self.device, self.compute), self.around():
             return encode(self.family, texts)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, PngImagePlugin
@@ -28,9 +29,9 @@ def draw(
     family: ModelFamily, conditioning: Conditioner, request: Request, device: torch.device, dtype: torch.dtype
 ) -> Picture:
     """The picture of a request, by the stock pipeline. Leaves the training's random numbers as they were."""
-    denoiser = family.denoiser
-    training = denoiser.training
-    denoiser.eval()
+    training = {denoiser: denoiser.training for denoiser in family.denoisers}
+    for denoiser in training:
+        denoiser.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(), autocast(device, dtype):
             pictures = [decode(Path(path)) for path in request.controls]
@@ -43,18 +44,24 @@ def draw(
             "Choose a smaller picture.",
         ) from error
     finally:
-        denoiser.train(training)
+        for denoiser, mode in training.items():
+            denoiser.train(mode)
 
 
 def texts_of(family: ModelFamily, request: Request) -> tuple[Text, Text]:
     """What the text encoders read for a request: the prompt and the negative prompt."""
+    if len(request.controls) < family.min_controls:
+        raise JobError(
+            f"{family.title} draws from a reference picture, and the prompt {request.prompt!r} has none.",
+            "Give each prompt its picture: ctrl_img under sample.samples.",
+        )
     return text_of(family, request.prompt, request.controls), text_of(family, request.negative, request.controls)
 
 
 def save_picture(image: Picture, path: Path, request: Request, **origin: str) -> None:
     """The picture with its settings as JSON inside: EXIF ImageDescription, or the text "darkroom" of a PNG. A video is a WebP."""
     image, *frames = image if isinstance(image, list) else [image]
-    moving = {"save_all": True, "append_images": frames, "duration": round(1000 / request.fps), "loop": 0} if frames else {}
+    moving: dict[str, Any] = {"save_all": True, "append_images": frames, "duration": round(1000 / request.fps), "loop": 0} if frames else {}
     settings = json.dumps(asdict(request) | origin, ensure_ascii=False)
     if path.suffix == ".png":
         info = PngImagePlugin.PngInfo()

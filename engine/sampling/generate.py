@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..control import Control, Stopped
+from ..data.pictures import digest
 from ..errors import JobError
 from ..events import Event, Finished, Phase, Sampled
+from ..families.base import ModelFamily, Request
 from ..jobs import GenerateJob, LoraFile
+from ..network.companions import Companions
 from ..network.files import load_lora
+from ..network.prompts import TextLora
 from ..runs.folder import RunFolder
+from ..runtime.compiling import compile_blocks
 from ..runtime.device import Peak, pick_device, pick_dtype
 from ..runtime.loading import load_parts, open_family
 from ..runtime.texts import Texts
@@ -40,24 +46,26 @@ def _generate(job: GenerateJob, folder: RunFolder, control: Control) -> Iterator
     requests = requests_of(job.sample, family.defaults, None, family.pixel_multiple)
     control.check()
     yield Phase(name="Encoding prompts", peak=peak.take())
-    texts = Texts(family, device, dtype, dtype)
-    yield from texts.remember([text for request in requests for text in texts_of(family, request)], control)
+    columns: list[LoraFile | None] = [*([None] if job.with_base else []), *job.loras]
+    texts = yield from _encoded(family, columns, requests, lambda **more: Texts(family, device, dtype, dtype, **more), control)
     control.check()
     yield Phase(name="Loading the model", peak=peak.take())
-    load_parts(family, (family.denoiser_part, *family.vae_parts), device, dtype)
-    columns: list[LoraFile | None] = [*([None] if job.with_base else []), *job.loras]
+    yield from load_parts(family, (*family.denoiser_parts(), *family.vae_parts), device, dtype)
+    yield from Companions(family, job.model, training=False).told()
+    if job.model.compile:
+        for denoiser in family.denoisers:
+            yield from compile_blocks(denoiser, device)
     yield Phase(name="Drawing", peak=peak.take())
     index = 0
-    for lora in columns:
-        if lora:
-            load_lora(family, resolve(lora.path))
+    for column, lora in enumerate(columns):
+        loaded = load_lora(family, resolve(lora.path)) if lora else None
         for request in requests:
             control.check()
-            if lora:
-                family.pipe.set_adapters("lora", lora.strength * request.strength)
+            if lora and loaded:
+                loaded.strength = lora.strength * request.strength
             label = (lora.label or Path(lora.path).stem) if lora else "base"
             path = folder.sample_path(0, index, request.prompt, "webp" if family.is_video else job.sample.format)
-            image = draw(family, texts.together, request, device, dtype)
+            image = draw(family, texts[column, request.strength].together, request, device, dtype)
             save_picture(image, path, request, model=job.model.name_or_path, lora=label)
             yield Sampled(
                 step=0,
@@ -68,6 +76,29 @@ def _generate(job: GenerateJob, folder: RunFolder, control: Control) -> Iterator
                 column=label,
             )
             index += 1
-        if lora:
-            family.pipe.unload_lora_weights()
+        if loaded:
+            loaded.remove()
     yield Finished(reason="completed")
+
+
+def _encoded(
+    family: ModelFamily,
+    columns: Sequence[LoraFile | None],
+    requests: Sequence[Request],
+    make: Callable[..., Texts],
+    control: Control,
+) -> Generator[Event, None, dict[tuple[int, float], Texts]]:
+    """The prompts as each column reads them, by its number and the strength of a request: a LoRA may change the text encoders."""
+    base = make()
+    texts: dict[tuple[int, float], Texts] = {}
+    for column, lora in enumerate(columns):
+        changes = TextLora(family, resolve(lora.path)) if lora else None
+        for strength in sorted({request.strength for request in requests}):
+            own = base
+            if lora and changes and (whole := lora.strength * strength):
+                own = make(around=partial(changes.acting, family, whole), variant=f"{digest(resolve(lora.path))} {whole}")
+            texts[column, strength] = own
+            read = [text for request in requests if request.strength == strength for text in texts_of(family, request)]
+            yield from own.remember(read, control)
+            control.check()
+    return texts

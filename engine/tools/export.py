@@ -11,12 +11,12 @@ from ..jobs import Dtype
 
 
 def export_lora(
-    source: Path, target: Path, form: Literal["diffusers", "comfyui"], dtype: Dtype | None = None
+    source: Path, target: Path, form: Literal["diffusers", "comfyui", "kohya"], dtype: Dtype | None = None
 ) -> Path:
-    """Writes ``source``, of any form, as ``target``, with its metadata. No dtype: as it is in the source."""
+    """Writes ``source``, of any form and kind, as ``target``, with its metadata. No dtype: as it is in the source."""
+    from ..network.belonging import family_hint, family_in
     from ..network.files import write_lora
     from ..network.formats import canonical
-    from ..network.keys import family_of
     from ..network.layers import is_lora, split
     from ..network.reader import read_lora
     from ..runs.atomic import replace_file
@@ -29,8 +29,8 @@ def export_lora(
         raise JobError(
             f"{target.name} is the file itself.", "Choose another name: the original is never overwritten."
         )
-    ours = canonical(tensors, metadata, source.name)
-    family = family_of([path.removeprefix("transformer.") for path in split(ours)])
+    ours = canonical(tensors, metadata, source.name, family_hint(metadata))
+    family = family_in(split(ours), metadata)
     kinds = Counter(tensor.dtype for name, tensor in tensors.items() if is_lora(name))
     kind = dtype or kinds.most_common(1)[0][0]
     replace_file(target, lambda new: write_lora(new, ours, metadata, kind, form, family))

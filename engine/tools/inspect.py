@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from ..errors import JobError
 
 if TYPE_CHECKING:
-    from ..network.layers import Layer
+    from ..network.layers import Update
 
 _BLOCK = re.compile(r"(.*?(?:blocks?|layers)[._]\d+)[._]")
 
@@ -31,7 +32,10 @@ class LoraReport(BaseModel):
     """Model family that its layers belong to, if it is known here."""
     base: str | None
     """Base model that it says it was trained on."""
+    kind: str
+    """lora, lokr, loha or dora; several if the file has several."""
     ranks: list[int]
+    """Without the layers that have none: a LoKr of whole matrices."""
     alphas: list[float]
     dtype: str
     layers: int
@@ -44,8 +48,8 @@ class LoraReport(BaseModel):
 
 def inspect_lora(path: Path) -> LoraReport:
     """Reads a LoRA file of any form. Every other file is an error that says what it is."""
+    from ..network.belonging import family_hint, family_in
     from ..network.formats import canonical, file_layers, form_of
-    from ..network.keys import family_of
     from ..network.layers import is_lora, split
     from ..network.reader import read_lora
 
@@ -53,22 +57,20 @@ def inspect_lora(path: Path) -> LoraReport:
     tensors, metadata = read_lora(path)
     layers = file_layers(tensors, metadata)
     try:
-        named = split(canonical(tensors, metadata, path.name))
+        named = split(canonical(tensors, metadata, path.name, family_hint(metadata)))
     except JobError:
         named = layers  # names that no rule knows: shown as they are
-    family = family_of(
-        [name.removeprefix("transformer.") for name in named if not name.startswith("text_encoder")]
-    )
     return LoraReport(
         name=path.name,
         size=path.stat().st_size,
         form=form_of(tensors),
-        family=family,
+        family=family_in(named, metadata),
         base=metadata.get("ss_sd_model_name")
         or metadata.get("modelspec.architecture", "").removesuffix("/lora")
         or metadata.get("ss_base_model_version"),
-        ranks=sorted({layer.rank for layer in layers.values()}),
-        alphas=sorted({layer.alpha for layer in layers.values()}),
+        kind=", ".join(sorted({layer.kind for layer in layers.values()})),
+        ranks=sorted({layer.rank for layer in layers.values() if layer.rank}),
+        alphas=sorted({layer.alpha for layer in layers.values() if layer.rank}),
         dtype=", ".join(
             sorted({str(t.dtype).removeprefix("torch.") for name, t in tensors.items() if is_lora(name)})
         ),
@@ -80,7 +82,7 @@ def inspect_lora(path: Path) -> LoraReport:
     )
 
 
-def _norms(layers: dict[str, Layer]) -> list[tuple[str, float]]:
+def _norms(layers: Mapping[str, Update]) -> list[tuple[str, float]]:
     """Block → norm of its layers together, in the order of the model; layers outside blocks stand for themselves."""
     squares: defaultdict[str, float] = defaultdict(float)
     for path, layer in layers.items():

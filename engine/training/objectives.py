@@ -10,6 +10,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from ..errors import JobError
 from ..families.base import Conditioning, ModelFamily
 from ..jobs.train import TimestepType
 from .timesteps import draw_sigmas
@@ -22,10 +23,16 @@ class Batch:
     mean: Tensor
     std: Tensor
     cond: Conditioning
+    span: tuple[float, float] = (0.0, 1.0)
+    """The noise levels that are practised on it."""
 
     def draw(self, rng: torch.Generator) -> Tensor:
-        """Latents drawn from the posterior: another draw each time a picture comes."""
-        return self.mean + self.std * like(self.std, rng)
+        """Latents drawn from the posterior, in fp32: another draw each time a picture comes.
+
+        In half precision the first noise levels of a schedule would be none at all.
+        """
+        std = self.std.float()
+        return self.mean.float() + std * like(std, rng)
 
 
 class Objective(Protocol):
@@ -43,21 +50,26 @@ class FlowMatching:
         clean = batch.draw(rng)
         noise = like(clean, rng)
         tokens = clean.shape[-2] * clean.shape[-1] // family.latent_multiple**2
-        sigma = draw_sigmas(self.timesteps or "sigmoid", len(clean), tokens, rng)
+        sigma = draw_sigmas(self.timesteps or "sigmoid", len(clean), tokens, rng, batch.span)
         level = sigma.view(-1, *[1] * (clean.ndim - 1))
-        predicted = family.predict((1 - level) * clean + level * noise, sigma, batch.cond)
-        return (predicted.float() - (noise - clean)).square().mean()
+        noisy = (1 - level) * clean + level * noise
+        error = (family.predict(noisy, sigma, batch.cond).float() - (noise - clean)).square()
+        if (counts := family.counts(noisy, batch.cond)) is None:
+            return error.mean()
+        return (error * counts).sum() / counts.expand_as(error).sum()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Denoising:
     """Noise is added by the schedule of the model's scheduler, and the model predicts what its ``prediction_type`` says."""
 
     timesteps: TimestepType | None = None
+    _schedule: DDPMScheduler | None = None
 
     def loss(self, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Tensor:
-        schedule = DDPMScheduler.from_config(family.pipe.scheduler.config)  # the samplers' own add_noise scales differently
-        clean = batch.draw(rng)
+        if self._schedule is None:  # made once: it stays on the device
+            self._schedule = schedule_of(family)
+        schedule, clean = self._schedule, batch.draw(rng)
         noise = like(clean, rng)
         count = schedule.config.num_train_timesteps
         time = (draw_sigmas(self.timesteps or "linear", len(clean), 0, rng) * count).long().clamp(max=count - 1)
@@ -68,6 +80,17 @@ class Denoising:
             "sample": lambda: clean,
         }[schedule.config.prediction_type]()
         return (predicted.float() - target).square().mean()
+
+
+def schedule_of(family: ModelFamily) -> DDPMScheduler:
+    """The noise levels that the model's own scheduler was made for. Samplers scale what they add noise to, this does not."""
+    schedule = DDPMScheduler.from_config(family.pipe.scheduler.config)
+    if schedule.config.prediction_type not in ("epsilon", "v_prediction", "sample"):
+        raise JobError(
+            f"The model's scheduler says prediction_type {schedule.config.prediction_type}, which {family.title} does not know.",
+            "Set it to epsilon or v_prediction in scheduler/scheduler_config.json of the model.",
+        )
+    return schedule
 
 
 OBJECTIVES: dict[str, Callable[[TimestepType | None], Objective]] = {"flow": FlowMatching, "denoising": Denoising}

@@ -6,7 +6,7 @@ Each large part is loaded, used and let go before the next one comes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from ..events import Event, Phase, Warned
 from ..families.base import Conditioning, ModelFamily, Request
 from ..jobs import Full, TrainJob
 from ..network.attach import Network, attach
+from ..network.companions import Companions
 from ..network.metadata import describe_network
 from ..runs.folder import RunFolder
+from ..runtime.compiling import compile_blocks
 from ..runtime.device import Peak, pick_device, pick_dtype
 from ..runtime.loading import fingerprint, load_parts, open_family
 from ..runtime.saving import save_pipeline
@@ -56,6 +58,7 @@ class Bench:
     texts: Texts | None
     """None where the text encoders learn too."""
     requests: list[Request]
+    companions: Companions
 
     def batch(self, micro: int) -> Batch:
         """The pictures of one micro-batch, on the device. A function of its number alone."""
@@ -67,7 +70,9 @@ class Bench:
         ]
         controls = zip(*(references(item) for item in items), strict=True)
         shown = {f"control_{index}": self._latents(column, buckets)[0] for index, column in enumerate(controls)}
-        return Batch(mean, std, {**self.conditioning(texts), **shown})
+        stages = self.family.stages
+        stage = stages[micro // self.job.train.switch_boundary_every % len(stages)]
+        return Batch(mean, std, {**self.conditioning(texts), **shown}, (stage.low, stage.high))
 
     def _latents(self, items: Sequence[Item], buckets: Sequence[Bucket]) -> tuple[Tensor, Tensor]:
         """Mean and deviation as one batch on the device."""
@@ -86,7 +91,8 @@ class Bench:
     @contextlib.contextmanager
     def at_hand(self, *parts: str) -> Iterator[None]:
         """The named parts are on the device inside, and on the CPU outside."""
-        load_parts(self.family, parts, self.device, self.dtype)
+        for part in parts:
+            getattr(self.family.pipe, part).to(self.device)
         try:
             yield
         finally:
@@ -94,13 +100,16 @@ class Bench:
                 getattr(self.family.pipe, part).to("cpu")
 
     def write_weights(self, path: Path, step: int) -> None:
-        """The network as other tools read it: one file, or a folder in diffusers layout for all weights."""
+        """The network as other tools read it: one file, one for each expert, or a folder in diffusers layout for all weights."""
         save = self.job.save
         if not self.network.is_adapter:
             save_pipeline(self.family, path, save.dtype)
         else:
             form = self.family.default_form if save.format == "auto" else save.format
-            self.network.save(path, describe_network(self.job, self.family, step), save.dtype, form)
+            texts = describe_network(self.job, self.family, step)
+            for stage in self.family.stages:
+                own = (path.with_stem(f"{path.stem}_{stage.title}"), stage.part) if stage.title else (path, None)
+                self.network.save(own[0], texts, save.dtype, form, own[1])
 
 
 def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Event, None, Bench]:
@@ -128,7 +137,10 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     control.check()
     yield Phase(name="Opening the base model")
     family = open_family(job.model, held)
+    if family.own_frame:
+        items = [replace(item, controls=item.controls or (item.path,)) for item in items]
     _check_references(family, items)
+    _check_text(job, family)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
     requests = (
         requests_of(job.sample, family.defaults, job.trigger_word, family.pixel_multiple)
@@ -140,7 +152,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     yield Phase(name="Encoding captions", peak=peak.take())
     texts = None
     if job.train.train_text_encoder:
-        load_parts(family, family.text_parts, device, held)
+        yield from load_parts(family, family.text_parts, device, held)
     else:
         texts = Texts(family, device, held, compute)
         wanted = {text_of(family, caption, item.controls) for item in items for caption in ("", item.caption)}
@@ -149,7 +161,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     control.check()
 
     yield Phase(name="Encoding pictures", peak=peak.take())
-    load_parts(family, family.vae_parts, device, held)
+    yield from load_parts(family, family.vae_parts, device, held)
     key = {"family": family.name, "encoder": fingerprint(family, family.vae_parts), "options": repr(held)}
     latents = LatentCache(load_settings().folder("cache"), key)
     pictures, places = with_references(items, placed)
@@ -159,17 +171,29 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     control.check()
 
     yield Phase(name="Loading the model", peak=peak.take())
-    load_parts(family, (family.denoiser_part,), device, held)
+    yield from load_parts(family, family.denoiser_parts(), device, held)
     if job.train.gradient_checkpointing:
-        family.denoiser.enable_gradient_checkpointing()
+        for denoiser in family.denoisers:
+            denoiser.enable_gradient_checkpointing()
+    trained = _trained_parts(job, family)
     network = attach(
-        job.network, _trained_parts(job, family), family.lora_targets,
+        job.network, trained, {**dict.fromkeys(trained, family.lora_targets), **family.text_lora_targets},
         job.model.only_if_contains, job.model.ignore_if_contains, job.train.seed, family.name,
     )  # fmt: skip
-    family.denoiser.train()
+    if network.idle:
+        yield Warned(message=f"{' and '.join(network.idle)} {'has' if len(network.idle) == 1 else 'have'} no effect on this network and model.")
+    for denoiser in family.denoisers:
+        denoiser.to(device)  # what was attached beside offloaded weights
+    companions = Companions(family, job.model)
+    yield from companions.told()
+    if job.model.compile:
+        for denoiser in family.denoisers:
+            yield from compile_blocks(denoiser, device)
+    for denoiser in family.denoisers:
+        denoiser.train()
     control.check()
     batches = Batches(placed, job.train.batch_size, job.train.seed)
-    return Bench(job, family, network, device, compute, items, placed, batches, latents, texts, requests)
+    return Bench(job, family, network, device, compute, items, placed, batches, latents, texts, requests, companions)
 
 
 def references(item: Item) -> list[Item]:
@@ -195,15 +219,29 @@ def _check_references(family: ModelFamily, items: list[Item]) -> None:
             f"The data has {max(counts)} reference pictures for each picture; {family.title} {what}.",
             "Leave out control_path, or choose an edit model as the base.",
         )
+    if min(counts) < family.min_controls:
+        raise JobError(
+            f"{family.title} learns from pairs, and the data has no reference pictures.",
+            "Set control_path to the folder of what each picture was made from, under the same names.",
+        )
     if len(counts) > 1:
         raise JobError(
             "Some data sets have reference pictures and others have none, or fewer.", "Give all of them as many in control_path."
         )
 
 
+def _check_text(job: TrainJob, family: ModelFamily) -> None:
+    if job.train.train_text_encoder and not isinstance(job.network, Full) and not family.text_lora_targets:
+        raise JobError(
+            f"The text encoders of {family.title} cannot be trained with a {job.network.type}.",
+            "Set train.train_text_encoder to false, or network.type to full.",
+        )
+
+
 def _trained_parts(job: TrainJob, family: ModelFamily) -> dict[str, torch.nn.Module]:
-    text = family.text_parts if job.train.train_text_encoder else ()
-    return {name: getattr(family.pipe, name) for name in (family.denoiser_part, *text)}
+    text: Collection[str] = family.text_parts if isinstance(job.network, Full) else family.text_lora_targets
+    text = text if job.train.train_text_encoder else ()
+    return {name: getattr(family.pipe, name) for name in (*(stage.part for stage in family.stages), *text)}
 
 
 def _warnings(job: TrainJob, device: torch.device) -> Iterator[Event]:
@@ -213,13 +251,20 @@ def _warnings(job: TrainJob, device: torch.device) -> Iterator[Event]:
             message="8-bit AdamW needs a graphics card; plain AdamW is used instead.",
             hint="Set train.optimizer to adamw to say so.",
         )
-    if not isinstance(job.network, Full):
-        if job.train.train_text_encoder:
-            raise JobError(
-                "Text encoders can be trained only with all weights.",
-                "Set network.type to full, or train.train_text_encoder to false.",
-            )
-        if job.model.only_if_contains or job.model.ignore_if_contains:
-            yield Warned(
-                message="model.only_if_contains and model.ignore_if_contains choose among all weights; a LoRA is chosen by network.only_if_contains."
-            )
+    quantize_te = job.model.quantize if job.model.quantize_te is None else job.model.quantize_te
+    if isinstance(job.network, Full) and job.model.quantize:
+        raise JobError(
+            "Quantized weights cannot be trained.", "Set model.quantize to false, or train a LoRA: network.type lora."
+        )
+    if job.model.layer_offloading and isinstance(job.network, Full):
+        raise JobError(
+            "Offloaded weights cannot be trained.", "Set model.layer_offloading to false, or train a LoRA: network.type lora."
+        )
+    if job.train.train_text_encoder and isinstance(job.network, Full) and quantize_te:
+        raise JobError(
+            "Quantized text encoders cannot be trained.", "Set model.quantize_te or train.train_text_encoder to false."
+        )
+    if not isinstance(job.network, Full) and (job.model.only_if_contains or job.model.ignore_if_contains):
+        yield Warned(
+            message="model.only_if_contains and model.ignore_if_contains choose among all weights; a LoRA is chosen by network.only_if_contains."
+        )

@@ -13,9 +13,26 @@ from torch import Tensor
 
 from ..jobs.train import TimestepType
 
+CANDIDATES = 4096
+"""Levels that are drawn to find some in a span."""
 
-def draw_sigmas(kind: TimestepType, count: int, tokens: int, rng: torch.Generator) -> Tensor:
-    """``count`` noise levels in (0, 1), fp32 on the generator's device. ``tokens`` is the length of one picture."""
+
+def draw_sigmas(
+    kind: TimestepType, count: int, tokens: int, rng: torch.Generator, span: tuple[float, float] = (0.0, 1.0)
+) -> Tensor:
+    """``count`` noise levels in ``span``, fp32 on the generator's device. ``tokens`` is the length of one picture.
+
+    Within a span levels are as dense as they are there without it.
+    """
+    low, high = span
+    if (low, high) == (0.0, 1.0):
+        return _drawn(kind, count, tokens, rng)
+    many = _drawn(kind, CANDIDATES, tokens, rng)
+    inside = ((many >= low) & (many < high)).float() + 1e-9  # none at all is no error: the clamp sees to it
+    return many[torch.multinomial(inside, count, replacement=True, generator=rng)].clamp(low, high - 1e-6)
+
+
+def _drawn(kind: TimestepType, count: int, tokens: int, rng: torch.Generator) -> Tensor:
     if kind == "linear":
         return torch.rand(count, generator=rng, device=rng.device)
     sigma = torch.sigmoid(torch.randn(count, generator=rng, device=rng.device))

@@ -45,9 +45,19 @@ class Case:
     height: int = 32
     latents: tuple[int, int] = (16, 24)
     """Height and width of the latents of such a picture."""
+    frames: int = 1
+    """Of a video."""
     unpack: Unpack = as_they_are
     """What the scheduler gets, as latents."""
     reads: tuple[str, ...] = ("diffusers",)
     """Forms of LoRA files that the stock pipeline reads."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """What the stock pipeline must be told besides, to draw at the size that is asked for."""
+    mend: Callable[[DiffusionPipeline], None] = lambda pipe: None
+    """Takes out of the stock pipeline what training leaves out on purpose: a known fault, a guidance embedding."""
+    drawn_by: Callable[[DiffusionPipeline], DiffusionPipeline] = lambda pipe: pipe
+    """The pipeline that takes such pictures, where it is not the one in the model's files."""
+    patches: dict[str, Any] = field(default_factory=dict)
+    """What stands in for facts of the pipeline's module that are too large for tests, by dotted name."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """What stands in its darkroom.json besides DEFAULTS."""

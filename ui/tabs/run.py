@@ -23,6 +23,9 @@ from ..studio import Studio
 from ..watch import History
 from ..wiring import Updates, on
 
+NETWORKS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "full": "all weights"}
+"""network.type → what people call it."""
+
 
 @dataclass
 class RunView:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .chroma import CHROMA
 from .dialect import Dialect, dialect_of
 from .flux import FLUX
+from .flux2 import FLUX2
+from .lumina2 import LUMINA2
+from .qwen import QWEN
 from .rule import SAME, Rule, fill, match
+from .sd3 import SD3
 from .text import TEXT, text_path
 from .unet import SD, SDXL
+from .wan import WAN
+from .zimage import ZIMAGE
 
 __all__ = [
-    "SAME", "TABLES", "TEXT", "Dialect", "Rule", "dialect_of", "family_of", "fill", "find_diffusers", "find_native", "text_path",
+    "SAME", "TABLES", "TEXT", "Dialect", "Rule", "dialect_of", "families_of", "family_of", "fill", "find_diffusers", "find_native", "text_path",
 ]  # fmt: skip
 
 TABLES: dict[str, tuple[Rule, ...]] = {
@@ -23,6 +30,24 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "sd15": SD,
     "sd21": SD,
     "sdxl": SDXL,
+    "sd3": SD3,
+    "flux_kontext": FLUX,
+    "flex1": FLUX,
+    "lumina2": LUMINA2,
+    "zimage": ZIMAGE,
+    "chroma": CHROMA,
+    "flux2": FLUX2,
+    "flux2_klein": FLUX2,
+    "qwen_image": QWEN,
+    "qwen_image_edit": QWEN,
+    "qwen_image_edit_plus": QWEN,
+    "hidream": SAME,
+    "omnigen2": SAME,
+    "wan21": WAN,
+    "wan21_i2v": WAN,
+    "wan22_5b": WAN,
+    "wan22_14b": WAN,
+    "wan22_14b_i2v": WAN,
 }
 
 
@@ -43,23 +68,23 @@ def find_native(table: Iterable[Rule], path: str, flat: bool = False) -> tuple[R
     return None
 
 
-def family_of(paths: Iterable[str], hint: str | None = None, flat: Iterable[str] = ()) -> str | None:
-    """The family whose table has every one of these paths, in diffusers' names or in native ones.
+def families_of(paths: Iterable[str], flat: Iterable[str] = ()) -> list[str]:
+    """The families whose table has every one of these paths, in diffusers' names or in native ones.
 
-    ``flat`` are paths with underscores for dots. Several families may share their names: ``hint`` is taken if it is
-    one of them, else the first. A table that takes any name is chosen by ``hint`` alone.
+    ``flat`` are paths with underscores for dots. SAME, which takes any name, stands behind the others.
     """
     names = [*((path, False) for path in paths), *((path, True) for path in flat)]
 
     def knows(table: tuple[Rule, ...]) -> bool:
-        return all(find_native(table, *name) or find_diffusers(table, *name) for name in names)
+        return bool(names) and all(find_native(table, *name) or find_diffusers(table, *name) for name in names)
 
-    if not names:
-        return None
-    if hint in TABLES and knows(TABLES[hint]):
-        return hint
-    return next((family for family, table in TABLES.items() if not _takes_any(table) and knows(table)), None)
+    return sorted((family for family, table in TABLES.items() if knows(table)), key=lambda family: TABLES[family] is SAME)
 
 
-def _takes_any(table: tuple[Rule, ...]) -> bool:
-    return any(rule.native == "*" for rule in table)
+def family_of(paths: Iterable[str], hint: str | None = None) -> str | None:
+    """The family of these paths. Several may share their names: ``hint`` is taken if it is one of them, else the first.
+
+    SAME, which takes any name, is chosen by ``hint`` alone.
+    """
+    families = families_of(paths)
+    return hint if hint in families else next((family for family in families if TABLES[family] is not SAME), None)

@@ -17,18 +17,23 @@ class Dialect:
     """Text encoder → what its flat names begin with."""
     flat: Literal["native", "diffusers"] = "native"
     """Which names of the denoiser kohya's are made from."""
+    plain: bool = False
+    """Under native names diffusers (0.42) reads LoRAs of this family only with PEFT's endings and without an alpha."""
 
 
 # kohya trains SD 1 and 2 on diffusers' UNet and SDXL on the original one, and so are its names. All of ComfyUI, Forge and
 # diffusers read both for both; kohya's own scripts read only their own.
 _SD = Dialect("unet", {"text_encoder": "lora_te"}, "diffusers")
 _SDXL = Dialect("unet", {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"})
+_FLUX = Dialect(texts={"text_encoder": "lora_te1", "text_encoder_2": "lora_te3"})
 
 DIALECTS: dict[str, Dialect] = {
     "sd15": _SD,
     "sd21": _SD,
     "sdxl": _SDXL,
-    "flux": Dialect(texts={"text_encoder": "lora_te1", "text_encoder_2": "lora_te3"}),
+    **dict.fromkeys(("flux", "flux_kontext", "flex1"), _FLUX),
+    "flux2": Dialect(plain=True),
+    "flux2_klein": Dialect(plain=True),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 
 
@@ -18,7 +19,7 @@ class Rule:
     native: str
     parts: tuple[str, ...]
     """More than one: the native layer holds them on top of each other, in this order."""
-    rows: tuple[int, ...] = (1,)
+    rows: tuple[int | Fraction, ...] = (1,)
     """Height of each part, in widths of its input. Read only where there are several parts."""
     swapped: bool = False
     """Upper and lower half of the output change places between the two."""

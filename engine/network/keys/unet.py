@@ -55,8 +55,8 @@ def _unet(blocks: int, attended: Collection[int], depth: str) -> Iterator[Rule]:
         if block < blocks - 1:
             place = 2 if has_attention else 1
             yield Rule(f"output_blocks.{3 * block + 2}.{place}.conv", (f"up_blocks.{block}.upsamplers.0.conv",))
-    for theirs, layer in _OUTSIDE.items():
-        yield Rule(theirs, (layer,))
+    for theirs, name in _OUTSIDE.items():
+        yield Rule(theirs, (name,))
 
 
 SD: tuple[Rule, ...] = tuple(_unet(4, (0, 1, 2), "0"))

@@ -14,6 +14,7 @@ from test_parity import as_pixels, conditioning, pictures, request_of, wrapped
 
 from engine.control import Control
 from engine.execute import execute
+from engine.families.base import ModelFamily
 from engine.families.catalog import FAMILIES, family_name, pipeline_in
 from engine.jobs import TrainJob, load_job
 from engine.network.attach import attach
@@ -22,7 +23,9 @@ from engine.training.objectives import OBJECTIVES, Batch
 
 
 @pytest.fixture(params=tiny.CASES, ids=lambda case: case.name)
-def case(request) -> tiny.Case:
+def case(request, monkeypatch) -> tiny.Case:
+    for name, value in request.param.patches.items():
+        monkeypatch.setattr(name, value)
     return request.param
 
 
@@ -45,7 +48,7 @@ def make_job(case: tiny.Case, base: Path, folder: Path, network: dict[str, Any])
             "name": "tiny",
             "model": {"name_or_path": str(base), "arch": case.family},
             "network": network,
-            "datasets": [{"path": str(folder / "data"), "control_path": controls or None}],
+            "datasets": [{"path": str(folder / "data"), "control_path": controls}],
             "train": {"steps": 2, "lr": 1e-2, "optimizer": "adamw"},
             "sample": {"sample_every": 2, "samples": [sample], "width": case.width, "height": case.height, "skip_first_sample": True},
             "save": {"save_every": 1, "dtype": "fp32"},
@@ -76,7 +79,7 @@ def test_a_run_learns_saves_draws_and_continues_in_the_same_bytes(case, base, ne
     run(job, tmp_path / "halves", stop_at=1)
     halves = run(job, tmp_path / "halves").path
     files = [path.relative_to(whole) for path in sorted(whole.rglob("*.safetensors")) if "state" not in path.parts]
-    assert any(file.parts[0].startswith("tiny.") or file.parts[0] == "tiny" for file in files)
+    assert any(file.parts[0].startswith(("tiny.", "tiny_high_noise.")) or file.parts[0] == "tiny" for file in files)
     for file in files:
         assert (whole / file).read_bytes() == (halves / file).read_bytes(), file
     assert len(list((whole / "samples").iterdir())) == 1
@@ -90,7 +93,7 @@ def test_the_loss_of_the_trained_batch_falls(case, network):
         mean, std = family.encode_pixels(torch.rand(1, 3, case.height, case.width) * 2 - 1)
         controls = {f"control_{k}": family.encode_pixels(as_pixels(picture))[0] for k, picture in enumerate(shown)}
         batch = Batch(mean, std, {**conditioning(family, "a red fox", shown), **controls})
-    layers = attach(settings, {family.denoiser_part: family.denoiser}, family.lora_targets, family=family.name)
+    layers = attach(settings, denoisers(family), family.lora_targets, family=family.name)
     optimizer = torch.optim.AdamW(layers.parameters(), lr=1e-2)
     losses = []
     for _ in range(8):
@@ -104,8 +107,12 @@ def test_the_loss_of_the_trained_batch_falls(case, network):
 
 def test_a_lora_is_on_as_many_layers_as_it_should(case):
     family = wrapped(case)
-    network = attach(load_lora(), {family.denoiser_part: family.denoiser}, family.lora_targets, family=family.name)
+    network = attach(load_lora(), denoisers(family), family.lora_targets, family=family.name)
     assert len(network.parameters()) == 2 * case.targets
+
+
+def denoisers(family: ModelFamily) -> dict[str, torch.nn.Module]:
+    return {part: getattr(family.pipe, part) for part in family.denoiser_parts()}
 
 
 def load_lora() -> Any:
@@ -115,7 +122,7 @@ def load_lora() -> Any:
 def test_the_stock_pipeline_reads_the_saved_lora(case, tmp_path):
     """In every form that it reads, and changes its answers exactly as in training."""
     family, shown = wrapped(case), pictures(case)
-    network = attach(load_lora(), {family.denoiser_part: family.denoiser}, family.lora_targets, family=family.name)
+    network = attach(load_lora(), denoisers(family), family.lora_targets, family=family.name)
     torch.manual_seed(1)
     with torch.no_grad():
         for weight in network.parameters():
@@ -123,17 +130,19 @@ def test_the_stock_pipeline_reads_the_saved_lora(case, tmp_path):
         cond = conditioning(family, "a red fox", shown)
         controls = {f"control_{k}": family.encode_pixels(as_pixels(picture))[0] for k, picture in enumerate(shown)}
         noisy = torch.randn_like(family.encode_pixels(torch.zeros(1, 3, case.height, case.width))[0])
-        sigma = torch.tensor([0.5])
-        ours = family.predict(noisy, sigma, {**cond, **controls})
+        levels = [torch.tensor([level]) for level in (0.5, 0.95)]  # where there are two experts, one for each
+        ours = [family.predict(noisy, sigma, {**cond, **controls}) for sigma in levels]
         with network.disabled():
-            without = family.predict(noisy, sigma, {**cond, **controls})
-        assert not torch.allclose(ours, without, atol=1e-4)
+            without = [family.predict(noisy, sigma, {**cond, **controls}) for sigma in levels]
+        assert not any(torch.allclose(one, other, atol=1e-4) for one, other in zip(ours, without, strict=True))
         for form in case.reads:
-            path = tmp_path / f"{form}.safetensors"
-            network.save(path, {}, "fp32", form)
             fresh = wrapped(case)
-            fresh.pipe.load_lora_weights(str(path))
-            torch.testing.assert_close(fresh.predict(noisy, sigma, {**cond, **controls}), ours, rtol=1e-3, atol=1e-4)
+            for index, stage in enumerate(family.stages):
+                path = tmp_path / f"{form}{stage.title}.safetensors"
+                network.save(path, {}, "fp32", form, stage.part if stage.title else None)
+                fresh.pipe.load_lora_weights(str(path), **({"load_into_transformer_2": True} if index else {}))
+            for sigma, one in zip(levels, ours, strict=True):
+                torch.testing.assert_close(fresh.predict(noisy, sigma, {**cond, **controls}), one, rtol=1e-3, atol=1e-4)
 
 
 def test_a_picture_of_a_request_is_drawn_without_a_network(case, tmp_path):
@@ -143,5 +152,5 @@ def test_a_picture_of_a_request_is_drawn_without_a_network(case, tmp_path):
     with torch.no_grad():
         cond = conditioning(family, request.prompt, shown)
         one, two = (family.sample(cond, None, replace(request, seed=seed), shown) for seed in (0, 1))
-    first, second = (each[0] if isinstance(each, list) else each for each in (one, two))
+    first, second = (each[-1] if isinstance(each, list) else each for each in (one, two))
     assert first.tobytes() != second.tobytes()

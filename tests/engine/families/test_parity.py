@@ -42,30 +42,34 @@ def conditioning(family: ModelFamily, prompt: str, shown: Sequence[Image.Image])
 
 
 def request_of(case: tiny.Case, guidance: float, steps: int = 3) -> Request:
-    return Request("a red fox", "", width=case.width, height=case.height, steps=steps, guidance=guidance, seed=0)
+    return Request("a red fox", "", width=case.width, height=case.height, steps=steps, guidance=guidance, seed=0, frames=case.frames)
 
 
 @pytest.fixture(params=tiny.CASES, ids=lambda case: case.name)
-def case(request) -> tiny.Case:
+def case(request, monkeypatch) -> tiny.Case:
+    for name, value in request.param.patches.items():
+        monkeypatch.setattr(name, value)
     return request.param
 
 
 def test_predicts_what_the_pipeline_predicts(case, monkeypatch):
     """A picture that is not square, so that swapped sides are seen; the words matter, so that dropped text is seen."""
-    family, seen, shown = wrapped(case), [], pictures(case)
-    scheduler = type(family.pipe.scheduler)
+    family, stock, seen, shown = wrapped(case), wrapped(case), [], pictures(case)
+    case.mend(stock.pipe)
+    scheduler = type(stock.pipe.scheduler)
     step = scheduler.step
 
     def spy(self, answer, t, sample, *rest, **named):
-        seen.append((answer, t, sample))
+        scaled = getattr(self, "scale_model_input", lambda sample, t: sample)(sample, t)  # what the model was given
+        seen.append((answer, t, scaled))
         return step(self, answer, t, sample, *rest, **named)
 
     monkeypatch.setattr(scheduler, "step", spy)
     with torch.no_grad():
         cond = conditioning(family, "a red fox", shown)
-        family.sample(cond, None, request_of(case, case.guidance), shown)
+        stock.sample(cond, None, request_of(case, case.guidance), shown)
         assert len(seen) == 3
-        controls = {f"control_{index}": family.encode_pixels(as_pixels(picture))[0] for index, picture in enumerate(shown)}
+        controls = {f"control_{k}": family.encode_reference(as_pixels(picture), case.frames) for k, picture in enumerate(shown)}
         other = conditioning(family, "blue", shown)
         for answer, t, sample in seen:
             noisy, theirs = (case.unpack(tensor, *case.latents) for tensor in (sample, answer))
@@ -97,8 +101,10 @@ def test_a_batch_is_its_members(case):
 def test_draws_what_the_stock_pipeline_draws(case, tmp_path):
     """From the same weights, with the same seed: the same picture, but for where tensors lie in memory, which decides the last bit."""
     folder = tiny.save(case.make(), tmp_path / "base", **case.defaults)
-    stock, shown = load_family(case.family).pipeline_class.from_pretrained(folder, local_files_only=True), pictures(case)
+    kind, shown = load_family(case.family), pictures(case)
+    stock = kind.pipeline_class.from_pretrained(folder, local_files_only=True, **kind.own_parts(folder))
     family = wrapped(case, stock)
+    case.mend(stock)
     names = inspect.signature(stock.__call__).parameters
     for guidance in (case.guidance, case.guided):
         if guidance is None:
@@ -109,12 +115,12 @@ def test_draws_what_the_stock_pipeline_draws(case, tmp_path):
         with torch.no_grad():
             ours = family.sample(conditioning(family, request.prompt, shown), negative, request, shown)
             arguments = {"prompt": request.prompt, **family.guidance(request), **family.references(shown)}
-            arguments |= {"negative_prompt": ""} if negative else {}
+            arguments |= case.arguments | ({"negative_prompt": ""} if negative and "negative_prompt" in names else {})
             if "max_sequence_length" in names and family.defaults.max_sequence_length:
                 arguments["max_sequence_length"] = family.defaults.max_sequence_length
             if family.is_video:
                 arguments |= {"num_frames": request.frames, "output_type": "pil"}
-            made = stock(
+            made = case.drawn_by(stock)(
                 **arguments, width=request.width, height=request.height, num_inference_steps=request.steps,
                 generator=torch.Generator().manual_seed(request.seed),
             )  # fmt: skip

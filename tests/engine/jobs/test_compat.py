@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.errors import JobError
-from engine.jobs import Full, Lora, TrainJob, load_job, load_job_with_notes
+from engine.jobs import Dora, Full, Lokr, Lora, TrainJob, load_job, load_job_with_notes
 
 PROMPTS = ["a woman with red hair, playing chess", "a man holding a sign that says 'this is a sign'"]
 
@@ -146,6 +146,8 @@ def test_quantization_is_taken_over() -> None:
     assert (model.quantize, model.quantize_te, model.qtype, model.qtype_te, model.low_vram) == (True, None, "qfloat8", "qint8", True)
     assert model.quantize_kwargs.exclude == ["*time_text_embed*"] and model.quantize_kwargs.include == []
     assert not read(changed("model", quantize=False, qtype=""))[0].model.quantize
+    assert read(changed("model", auto_memory=True))[0].model.layer_offloading
+    assert [read(changed("model", compile=value))[0].model.compile for value in (True, False)] == ["blocks", None]
     with pytest.raises(JobError, match="model.qtype must be"):
         load_job(changed("model", quantize=True, qtype="convrot8"))
 
@@ -158,6 +160,22 @@ def test_its_defaults_hold_where_a_key_is_left_out() -> None:
     assert (job.sample.width, job.sample.sample_steps, job.sample.seed, job.sample.walk_seed) == (512, 20, 0, False)
     assert (job.datasets[0].resolution, job.datasets[0].caption_dropout_rate) == (512, 0.0)
     assert isinstance(job.network, Lora) and job.network.rank == 4
+
+
+def test_each_kind_of_network_takes_the_keys_that_it_has() -> None:
+    """The files of AI Toolkit's pages carry them all, whatever the kind is."""
+    all_keys = {"linear": 16, "linear_alpha": 16, "conv": 8, "conv_alpha": 4, "lokr_full_rank": True, "lokr_factor": -1, "dropout": 0.1}
+    job, notes = read(changed("network", type="lokr", **all_keys))
+    assert job.network == Lokr() and "network.dropout" in notes and "network.conv" in notes
+    job, _ = read(changed("network", type="lokr", **all_keys | {"lokr_full_rank": False, "lokr_factor": 8}))
+    assert job.network == Lokr(lokr_full_rank=False, rank=16, lokr_factor=8)
+    job, _ = read(changed("network", type="dora", **all_keys))
+    assert job.network == Dora(rank=16, dropout=0.1)
+    data = changed("network", **all_keys)
+    data["config"]["process"][0]["model"]["arch"] = "sdxl"
+    data["config"]["process"][0]["model"].pop("is_flux", None)
+    job, notes = read(data)
+    assert job.network == Lora(rank=16, alpha=16, conv=8, conv_alpha=4, dropout=0.1) and "network.conv" not in notes
 
 
 def test_without_a_network_all_weights_are_trained() -> None:
@@ -240,7 +258,7 @@ def test_a_trigger_word_stands_for_captions_that_are_missing() -> None:
         ("train", "bypass_guidance_embedding", True),
         ("train", "unload_text_encoder", True),
         ("model", "refiner_name_or_path", "x"),
-        ("model", "layer_offloading", True),
+        ("model", "split_model_over_gpus", True),
         ("network", "pretrained_lora_path", "x"),
         ("datasets", "shuffle_tokens", True),
         ("datasets", "mask_path", "x"),

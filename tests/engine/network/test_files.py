@@ -90,22 +90,6 @@ def flux(**shape) -> Flux:
     return Flux(tiny.flux(**shape), ModelDefaults(max_sequence_length=32), None)
 
 
-@pytest.mark.parametrize("form", ["diffusers", "comfyui"])
-def test_a_file_of_any_form_is_put_into_the_pipeline_and_its_strength_can_be_set(
-    make_network, tmp_path, form
-):
-    network, family = make_network(alpha=2), flux(layers=2)
-    network.save(tmp_path / "one.safetensors", {}, "fp32", form)
-    family.pipe.register_modules(text_encoder=None, text_encoder_2=None)  # prompts are encoded already
-    assert load_lora(family, tmp_path / "one.safetensors") == []
-    updates.assert_same(updates.of_network(network), updates.of_module(family.denoiser))
-    family.pipe.set_adapters("lora", 0.5)
-    half = {path: update * 0.5 for path, update in updates.of_network(network).items()}
-    updates.assert_same(half, updates.of_module(family.denoiser))
-    family.pipe.unload_lora_weights()
-    assert not updates.of_module(family.denoiser)
-
-
 def test_a_file_for_a_model_with_more_blocks_or_another_width_is_refused(make_network, tmp_path):
     make_network().save(tmp_path / "one.safetensors", {}, "fp32", "diffusers")
     with pytest.raises(JobError, match=r"has the layer \S+_blocks\.1\.\S+, which this model has not"):

@@ -226,7 +226,7 @@ def test_a_layer_without_a_native_name_is_an_error_that_says_it(name):
         to_form(join(random_layers({name: (8, 8)})), "comfyui", "flux")
 
 
-@pytest.mark.parametrize("name", ["double_blocks.0.img_attn.what", "layers.0.attention.qkv"])
+@pytest.mark.parametrize("name", ["double_blocks.0.img_attn.what", "layers.0.what.qkv"])
 def test_a_native_name_without_a_rule_is_an_error_that_says_it(name):
     good = random_layers(
         {"diffusion_model.double_blocks.0.img_attn.proj": (32, 32), f"diffusion_model.{name}": (32, 32)}

@@ -92,3 +92,21 @@ def test_what_cannot_be_named_is_not_written(tmp_path):
     with pytest.raises(JobError, match="No ComfyUI names are known"):
         export_lora(tmp_path / "sdxl.safetensors", tmp_path / "out.safetensors", "comfyui")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("says", [{"ss_base_model_version": "qwen_image"}, {"modelspec.architecture": "qwen_image/lora"}])
+def test_what_a_file_says_of_its_base_decides_where_its_names_leave_it_open(tmp_path, says, monkeypatch):
+    from safetensors.torch import save_file
+
+    from engine.network import keys
+
+    monkeypatch.setitem(keys.TABLES, "qwen_image", keys.SAME)
+    name = "diffusion_model.some_blocks.0.to_q"
+    tensors = {f"{name}.lora_A.weight": torch.ones(2, 8), f"{name}.lora_B.weight": torch.ones(8, 2)}
+    save_file(tensors, tmp_path / "silent.safetensors")
+    with pytest.raises(JobError, match="has no rule here"):
+        export_lora(tmp_path / "silent.safetensors", tmp_path / "out.safetensors", "kohya")
+    save_file(tensors, tmp_path / "telling.safetensors", says)
+    export_lora(tmp_path / "telling.safetensors", tmp_path / "out.safetensors", "kohya")
+    assert "lora_unet_some_blocks_0_to_q.lora_down.weight" in load_file(tmp_path / "out.safetensors")
+    assert inspect_lora(tmp_path / "telling.safetensors").family == "qwen_image"

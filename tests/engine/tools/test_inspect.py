@@ -59,7 +59,7 @@ def test_the_report_is_json_and_comes_back(files):
     "path, ends, block",
     [
         ("unet.down_blocks.3.attn.to_q", PEFT, "unet.down_blocks.3"),
-        ("lora_unet_input_blocks_4_1_proj_in", KOHYA, "lora_unet_input_blocks_4"),
+        ("lora_unet_layers_4_proj_in", KOHYA, "lora_unet_layers_4"),
         ("diffusion_model.layers.7.attention.qkv", PEFT, "diffusion_model.layers.7"),
         ("something.else", PEFT, "something.else"),
     ],
@@ -95,9 +95,9 @@ def test_other_files_are_refused_with_what_they_are(files, tmp_path):
     save_file(model, tmp_path / "whole.safetensors")
     with pytest.raises(JobError, match=r"not a LoRA: it has 3 tensors.*looks like a whole model"):
         inspect_lora(tmp_path / "whole.safetensors")
-    save_file({"transformer.a.lokr_w1": torch.zeros(2, 2)}, tmp_path / "lokr.safetensors")
-    with pytest.raises(JobError, match="belongs to a LoKr"):
-        inspect_lora(tmp_path / "lokr.safetensors")
+    save_file({"transformer.a.lokr_w1": torch.zeros(2, 2)}, tmp_path / "half.safetensors")
+    with pytest.raises(JobError, match="only half of its tensors"):
+        inspect_lora(tmp_path / "half.safetensors")
     with pytest.raises(JobError, match="There is no file"):
         inspect_lora(tmp_path / "missing.safetensors")
     with pytest.raises(JobError, match="is a folder"):

@@ -1,0 +1,81 @@
+"""FLUX.2 dev and Klein: one stream of tokens for text, picture and reference pictures, with places of four coordinates.
+
+A place is (sheet, row, column, word): the picture is sheet 0, reference pictures are sheets 10, 20 and so on.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import Flux2KleinPipeline, Flux2Pipeline
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from .base import ModelFamily, controls_in
+from .layout import pack, unpack
+
+
+class Flux2(ModelFamily):
+    name = "flux2"
+    pipeline_class = Flux2Pipeline
+    lora_targets = (
+        r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|add_[qkv]_proj|to_out\.0|to_add_out)|ff(_context)?\.linear_(in|out))"
+        r"|single_transformer_blocks\.\d+\.attn\.(to_qkv_mlp_proj|to_out)"
+    )
+    default_form = "comfyui"
+    max_controls = 3
+
+    def encode_prompts(self, prompts, pictures=()):
+        length = self.defaults.max_sequence_length or 512
+        embeds, _ = self.pipe.encode_prompt(list(prompts), self.pipe.text_encoder.device, max_sequence_length=length)
+        return {"prompt_embeds": embeds}
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels):
+        vae = self.pipe.vae
+        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        shift, scale = vae.bn.running_mean, (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()  # of each number of a token
+        mean, std = (pack(posterior.mean) - shift) / scale, pack(posterior.std) / scale
+        return unpack(mean, like=posterior.mean), unpack(std, like=posterior.std)
+
+    def predict(self, noisy, sigma, cond):
+        text, sheets = cond["prompt_embeds"], [noisy, *controls_in(cond)]
+        velocity = self.denoiser(
+            hidden_states=torch.cat([pack(sheet) for sheet in sheets], 1),
+            encoder_hidden_states=text,
+            timestep=sigma,
+            guidance=torch.ones_like(sigma) if self.denoiser.config.guidance_embeds else None,
+            img_ids=torch.cat([places(sheet, 10 * index) for index, sheet in enumerate(sheets)]),
+            txt_ids=grid(text.device, 1, 1, 1, text.shape[1]),
+            return_dict=False,
+        )[0]
+        return unpack(velocity, like=noisy)
+
+    @classmethod
+    def own_parts(cls, folder):
+        # dev names a processor of pictures and words, which wants torchvision; only words go through it
+        return {"tokenizer": AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)}
+
+    def wants_negative(self, request):
+        return False  # guidance is an input of the model
+
+
+class Flux2Klein(Flux2):
+    """Its text encoder is Qwen3, and its guidance is a second pass; the distilled ones know none."""
+
+    name = "flux2_klein"
+    pipeline_class = Flux2KleinPipeline
+
+    def wants_negative(self, request):
+        return request.guidance > 1 and not self.pipe.config.is_distilled
+
+
+def grid(device: torch.device, *sizes: int) -> Tensor:
+    """Every place in a box of these sizes, the last coordinate fastest: L4."""
+    return torch.cartesian_prod(*(torch.arange(size, device=device) for size in sizes))
+
+
+def places(latents: Tensor, sheet: int) -> Tensor:
+    """Places of the tokens of ``latents`` on a sheet: L4."""
+    ids = grid(latents.device, 1, latents.shape[-2] // 2, latents.shape[-1] // 2, 1)
+    ids[:, 0] = sheet
+    return ids

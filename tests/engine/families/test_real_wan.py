@@ -1,0 +1,127 @@
+"""Wan: its real sizes, its files' names, and first frames."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import diffusers
+import pytest
+import tiny
+import torch
+from test_parity import wrapped
+from torch import nn
+
+from engine.families.catalog import BASES, family_name, load_family
+from engine.network.keys import TABLES, find_diffusers
+from engine.settings import ROOT
+from engine.training.objectives import Batch, FlowMatching
+
+CASES = {case.name: case for case in tiny.CASES}
+
+
+@pytest.mark.parametrize(
+    ("base", "weights", "targets"),
+    [
+        ("wan21-1b", 1_418_996_800, 300),
+        ("wan21-14b", 14_288_491_584, 400),
+        ("wan21-i2v-480p", 16_394_878_784, 480),
+        ("wan21-i2v-720p", 16_394_878_784, 480),
+        ("wan22-5b", 4_999_787_712, 300),
+        ("wan22-14b", 14_288_491_584, 400),
+        ("wan22-14b-i2v", 14_288_901_184, 400),
+    ],
+)
+def test_the_real_model_has_its_weights_and_lora_layers(base, weights, targets):
+    row = next(row for row in BASES if row.id == base)
+    config = json.loads((ROOT / "engine" / "families" / "configs" / f"{base}.json").read_text("utf-8"))
+    with torch.device("meta"):
+        model = getattr(diffusers, config["_class_name"]).from_config(config)
+    assert sum(weight.numel() for weight in model.parameters()) == weights
+    assert row.parameters == pytest.approx(weights / 1e9, abs=0.006)
+    layers = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv3d)]
+    assert sum(bool(re.fullmatch(load_family(row.family).lora_targets, name)) for name in layers) == targets
+    assert [name for name in layers if not find_diffusers(TABLES[row.family], name)] == []
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "settings", "family"),
+    [
+        ("WanPipeline", {"transformer_2": [None, None], "boundary_ratio": None, "expand_timesteps": False}, "wan21"),
+        ("WanPipeline", {}, "wan21"),
+        ("WanPipeline", {"expand_timesteps": True}, "wan22_5b"),
+        ("WanPipeline", {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": 0.875}, "wan22_14b"),
+        ("WanImageToVideoPipeline", {"transformer_2": ["diffusers", "WanTransformer3DModel"]}, "wan22_14b_i2v"),
+        ("WanImageToVideoPipeline", {"image_encoder": ["transformers", "CLIPVisionModel"]}, "wan21_i2v"),
+    ],
+)
+def test_families_with_the_same_pipeline_are_told_apart_by_the_models_files(pipeline, settings, family, tmp_path):
+    (tmp_path / "model_index.json").write_text(json.dumps(settings))
+    assert family_name(None, pipeline, tmp_path) == family
+
+
+def test_a_picture_is_a_video_of_one_frame():
+    family = wrapped(CASES["wan 2.1"])
+    picture = torch.rand(1, 3, 32, 48) * 2 - 1
+    (mean, std), (again, _) = family.encode_pixels(picture), family.encode_pixels(picture[:, :, None])
+    assert mean.shape == std.shape == (1, 4, 1, 8, 12) and torch.equal(mean, again)
+    assert family.encode_pixels(picture[:, :, None].expand(-1, -1, 5, -1, -1))[0].shape == (1, 4, 3, 8, 12)
+
+
+def test_latents_are_what_wan_decodes():
+    """Latents made by encode_pixels, decoded as the pipeline decodes, are the VAE's own reconstruction."""
+    family = wrapped(CASES["wan 2.1"])
+    vae, video = family.pipe.vae, torch.rand(1, 3, 5, 32, 48) * 2 - 1
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std))
+    with torch.no_grad():
+        ours, spread = family.encode_pixels(video)
+        posterior = vae.encode(video).latent_dist
+        torch.testing.assert_close(vae.decode(ours * std + mean).sample, vae.decode(posterior.mean).sample)
+        torch.testing.assert_close(spread * std, posterior.std)
+
+
+def test_a_frame_that_is_shown_does_not_count_in_the_loss(monkeypatch):
+    """Whatever the model says of it: it stays as it is when a video is made."""
+    family, rng = wrapped(CASES["wan 2.2 5b from a frame"]), torch.Generator()
+    cond = {**family.encode_prompts(["a red fox"]), "control_0": torch.randn(1, 4, 1, 4, 6)}
+    batch = Batch(torch.randn(1, 4, 3, 4, 6), torch.zeros(1, 4, 3, 4, 6), cond)
+    predict = type(family).predict
+
+    def wrong_at_first(self, *given):
+        answer = predict(self, *given).clone()
+        answer[:, :, 0] += 100
+        return answer
+
+    with torch.no_grad():
+        right = FlowMatching().loss(family, batch, rng.manual_seed(0))
+        monkeypatch.setattr(type(family), "predict", wrong_at_first)
+        assert FlowMatching().loss(family, batch, rng.manual_seed(0)) == right
+        shown = {name: value for name, value in cond.items() if name != "control_0"}
+        assert FlowMatching().loss(family, Batch(batch.mean, batch.std, shown), rng.manual_seed(0)) > 100
+
+
+def test_the_first_frame_is_taken_from_the_data_itself(tmp_path):
+    from PIL import Image
+    from test_every_family import make_job
+
+    from engine.control import Control
+    from engine.runs.folder import RunFolder
+    from engine.training.prepare import prepare
+
+    case = CASES["wan 2.1 i2v"]
+    base = tiny.save(case.make(), tmp_path / "base", **case.defaults)
+    job = make_job(case, base, tmp_path, {"type": "lora", "rank": 4})
+    job = job.model_copy(update={"datasets": [job.datasets[0].model_copy(update={"control_path": []})]})
+    steps = prepare(job, RunFolder.create(tmp_path / "runs", job, exist_ok=True), Control())
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            bench = done.value
+            break
+    batch = bench.batch(0)
+    assert torch.equal(batch.cond["control_0"], batch.mean)
+    path = bench.items[bench.placed[bench.batches.at(0)[0]].item].path
+    with Image.open(path) as picture:
+        features = wrapped(case).pipe.encode_image(picture.convert("RGB"))
+    torch.testing.assert_close(batch.cond["image_embeds"], features, rtol=1e-4, atol=1e-4)
