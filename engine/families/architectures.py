@@ -50,6 +50,16 @@ ARCHITECTURES = (
         kohya=Kohya("chroma", "https://github.com/lodestone-rock/flow", "chroma", "networks.lora_flux"),
     ),
     FamilyInfo(
+        name="chroma_radiance",
+        title="Chroma Radiance",
+        dotted="radiance:ChromaRadiance",
+        task="image",
+        pipelines=("RadiancePipeline", "ChromaPipeline"),  # it lies in a folder of Chroma, whose text encoder it has
+        signs={"transformer/config.json": {"_class_name": "RadianceTransformer2DModel"}},
+        defaults=ModelDefaults(sample_steps=35, guidance_scale=5.0, max_sequence_length=512, resolution=[512]),
+        experimental=True,
+    ),
+    FamilyInfo(
         name="zimage",
         title="Z-Image",
         dotted="zimage:ZImage",

@@ -119,6 +119,22 @@ BASES: list[BaseInfo] = [
         memory_gb={"bf16": 32, "qfloat8": 16, "nf4": 12},
     ),
     BaseInfo(
+        id="chroma-radiance",
+        title="Chroma1 Radiance",
+        note="Chroma in pixels, still being trained by its makers. 24 GB card",
+        name_or_path="lodestones/Chroma1-Radiance/Chroma1-Radiance.safetensors",
+        family="chroma_radiance",
+        size_gb=28.4,
+        licence="Apache-2.0",
+        preset="chroma_radiance_lora_24gb.yaml",
+        defaults=ModelDefaults(
+            title="Chroma1 Radiance", family="chroma_radiance", sample_steps=35, guidance_scale=5.0, max_sequence_length=512, resolution=[512]
+        ),
+        parameters=9.51,
+        text_parameters=4.76,
+        memory_gb={"bf16": 32, "qfloat8": 16},
+    ),
+    BaseInfo(
         id="zimage-turbo",
         title="Z-Image Turbo",
         note="Draws in nine steps. Free to use for work. 16 GB card",
@@ -397,20 +413,6 @@ BASES: list[BaseInfo] = [
         memory_gb={"bf16": 80, "qfloat8": 48, "qint4": 24},
         needs="reference picture",
         architecture="Qwen-Image-Edit-2511",
-    ),
-    BaseInfo(
-        id="hidream-full",
-        title="HiDream I1",
-        note="Free for any use; its Llama is a model of its own. 48 GB card",
-        name_or_path="HiDream-ai/HiDream-I1-Full",
-        family="hidream",
-        size_gb=47.0,
-        licence="MIT",
-        preset="hidream_lora_48gb.yaml",
-        defaults=ModelDefaults(title="HiDream I1", family="hidream", sample_steps=50, guidance_scale=5.0, max_sequence_length=128),
-        parameters=17.11,
-        text_parameters=13.6,
-        memory_gb={"bf16": 48, "qfloat8": 32, "qint4": 24},
     ),
     BaseInfo(
         id="wan21-1b",

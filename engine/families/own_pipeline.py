@@ -21,7 +21,7 @@ class OwnPipeline(DiffusionPipeline):
 
     @classmethod
     def load_config(cls, *arguments: Any, **options: Any) -> Any:
-        """The model_index.json with this package's classes."""
+        """The model_index.json with this package's classes, and without parts that the pipeline has no use for."""
         config = super().load_config(*arguments, **options)
         if isinstance(config, tuple):
             return (cls._with_own_classes(config[0]), *config[1:])
@@ -29,8 +29,10 @@ class OwnPipeline(DiffusionPipeline):
 
     @classmethod
     def _with_own_classes(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        known, _ = cls._get_signature_keys(cls)
+        kept = {name: value for name, value in config.items() if name.startswith("_") or name in known}
         own = {part: [_library(kind), kind.__name__] for part, kind in cls.own_classes.items() if part in config}
-        return {**config, "_class_name": cls.__name__, **own}
+        return {**kept, "_class_name": cls.__name__, **own}
 
     @classmethod
     def download(cls, pretrained_model_name: str, revision: str | None = None, use_safetensors: bool = True, **given: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from diffusers import WanImageToVideoPipeline, WanPipeline
 from torch import Tensor
@@ -77,7 +79,7 @@ class Wan21FromImage(Wan21):
 
     name = "wan21_i2v"
     pipeline_class = WanImageToVideoPipeline
-    text_parts = ("text_encoder", "image_encoder")
+    text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "image_encoder")
     min_controls = max_controls = 1
     sees_controls = True
     own_frame = True
@@ -103,11 +105,12 @@ class Wan21FromImage(Wan21):
         )[0]
 
     def sample(self, cond, negative, request, pictures=(), **more):
-        texts = [{"prompt_embeds": each["prompt_embeds"]} if each else None for each in (cond, negative)]
+        words = {"prompt_embeds": cond["prompt_embeds"]}
+        without = {"prompt_embeds": negative["prompt_embeds"]} if negative else None
         # the pipeline takes either the picture or its features: it asks for those here, without the encoder
         self.pipe.encode_image = lambda image, device=None: cond["image_embeds"]
         try:
-            return super().sample(*texts, request, pictures, **more)
+            return super().sample(words, without, request, pictures, **more)
         finally:
             del self.pipe.encode_image
 
@@ -147,7 +150,7 @@ class Wan22FromImage(TwoExperts, Wan21FromImage):
     text_parts = ("text_encoder",)
     sees_controls = False
 
-    def encode_prompts(self, prompts):
+    def encode_prompts(self, prompts, pictures=()):
         return Wan21.encode_prompts(self, prompts)
 
     def sample(self, cond, negative, request, pictures=(), **more):

@@ -18,7 +18,7 @@ def compile_blocks(module: nn.Module, device: torch.device, backend: str = "indu
         yield Warned(message=f"model.compile has no effect: it needs {missing}, which is not installed.")
         return
     try:
-        module.compile_repeated_blocks(backend=backend)  # type: ignore[operator]
+        module.compile_repeated_blocks(backend=backend)
     except (ValueError, AttributeError):
         yield Warned(message=f"model.compile has no effect: {type(module).__name__} names no blocks that it repeats.")
 

@@ -130,7 +130,7 @@ def _load_part(
     key = {"part": fingerprint(family, (name,)), "dtype": dtype, "class": kind.__qualname__}
     folder = place_of_part(load_settings().folder("cache"), **key)
     try:
-        if kept := restore_part(folder, lambda: empty_part(kind, source.config), plan.kind, device):
+        if kept := restore_part(folder, lambda: empty_part(kind, source), plan.kind, device):
             return kept
     except JobError:
         raise
@@ -208,11 +208,13 @@ def _sources(model: ModelSection, family: type[ModelFamily], folder: Path) -> di
     found = {name: Source(folder / name) for name in parts if (folder / name).is_dir()}
     for key, named in other_places(model).items():
         place = find_place(named, key)
-        denoiser, vae = family.denoiser_part, family.vae_parts[0]
-        wanted = {"model.vae_path": (vae,), "model.te_name_or_path": family.text_parts}.get(key, (denoiser,))
+        denoiser, vae = family.denoiser_part, family.vae_parts[:1]
+        if key == "model.vae_path" and not vae:
+            raise JobError(f"{family.name} works on pixels, without an autoencoder.", "Leave out model.vae_path.")
+        wanted = {"model.vae_path": vae, "model.te_name_or_path": family.text_parts}.get(key, (denoiser,))
         path = fetch_place(place, wanted[-1], model.revision if key == "model.name_or_path" else None)
         if path.is_file() and key == "model.name_or_path" and is_whole(path):
-            found |= {name: Source(folder / name, path) for name in (denoiser, vae, *family.text_parts)}
+            found |= {name: Source(folder / name, path) for name in (denoiser, *vae, *family.text_parts)}
             continue
         chosen = {name: source for name in wanted if (source := _source_in(path, name, folder, family))}
         if not chosen:

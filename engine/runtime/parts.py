@@ -38,7 +38,7 @@ def read_part(kind: Any, source: Source, dtype: torch.dtype) -> nn.Module:
         )
     if not issubclass(kind, ModelMixin):
         return _read_text_encoder(kind, source, dtype)
-    own = set(_empty(kind, source.config).state_dict())
+    own = set(_empty(kind, source.config, source.file).state_dict())
     prefix = next((prefix for prefix in ("", *PREFIXES) if own <= {name.removeprefix(prefix) for name in names}), None)
     if prefix is not None:
         return _filled(kind, source, prefix, dtype)
@@ -51,9 +51,9 @@ def read_part(kind: Any, source: Source, dtype: torch.dtype) -> nn.Module:
     return _whole(part)
 
 
-def empty_part(kind: Any, config: Path) -> nn.Module:
+def empty_part(kind: Any, source: Source) -> nn.Module:
     """The part without memory for its weights; buffers that are computed are there."""
-    return _empty(kind, config).eval()
+    return _empty(kind, source.config, source.file).eval()
 
 
 def names_in(file: Path) -> set[str]:
@@ -91,16 +91,18 @@ def _model_type(folder: Path) -> str:
     return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
 
 
-def _empty(kind: Any, config: Path) -> nn.Module:
+def _empty(kind: Any, config: Path, file: Path | None = None) -> nn.Module:
+    """A class with ``told_by`` finds some of its settings in the names of its file's tensors."""
     with init_empty_weights():
         if issubclass(kind, ModelMixin):
-            return kind.from_config(kind.load_config(config, local_files_only=True))
+            told = kind.told_by(names_in(file)) if file and hasattr(kind, "told_by") else {}
+            return kind.from_config(kind.load_config(config, local_files_only=True), **told)
         return kind._from_config(kind.config_class.from_pretrained(config, local_files_only=True))
 
 
 def _filled(kind: Any, source: Source, prefix: str, dtype: torch.dtype) -> nn.Module:
     assert source.file
-    part = _empty(kind, source.config)
+    part = _empty(kind, source.config, source.file)
     own = part.state_dict()
     tensors = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor

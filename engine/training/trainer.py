@@ -122,7 +122,7 @@ def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolde
     for index, request in enumerate(bench.requests):
         kind = "webp" if bench.family.is_video else job.sample.format
         path = folder.sample_path(learner.step, index, request.prompt, kind)
-        with bench.at_hand("vae"), learner.averaged(), bench.companions.sampling(), bench.network.scaled(request.strength):
+        with bench.at_hand(*bench.family.vae_parts), learner.averaged(), bench.companions.sampling(), bench.network.scaled(request.strength):
             image = draw(bench.family, bench.conditioning, request, bench.device, bench.dtype)
         save_picture(image, path, request, model=job.model.name_or_path, run=job.name, step=str(learner.step))
         yield Sampled(

@@ -43,6 +43,7 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "qwen_image_edit_plus": QWEN,
     "hidream": SAME,
     "omnigen2": SAME,
+    "chroma_radiance": SAME,
     "wan21": WAN,
     "wan21_i2v": WAN,
     "wan22_5b": WAN,

@@ -21,8 +21,8 @@ class Dialect:
     """Under native names diffusers (0.42) reads LoRAs of this family only with PEFT's endings and without an alpha."""
 
 
-# kohya trains SD 1 and 2 on diffusers' UNet and SDXL on the original one, and so are its names. All of ComfyUI, Forge and
-# diffusers read both for both; kohya's own scripts read only their own.
+# kohya trains SD 1 and 2 on diffusers' UNet and SDXL on the original one, and so are its names. ComfyUI, Forge and
+# diffusers read these, and for SDXL diffusers' names too; kohya's own scripts read only these.
 _SD = Dialect("unet", {"text_encoder": "lora_te"}, "diffusers")
 _SDXL = Dialect("unet", {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"})
 _FLUX = Dialect(texts={"text_encoder": "lora_te1", "text_encoder_2": "lora_te3"})
