@@ -58,6 +58,18 @@ class Stage:
     """What its file is called by, after the name of the run; empty where there is one file."""
 
 
+@dataclass(frozen=True)
+class Guest:
+    """A part that is a model of its own, which the base model's repository does not hold."""
+
+    setting: str
+    """The one of ``model.model_kwargs`` that says where it is."""
+    class_name: str
+    """In transformers."""
+    tokenizer: str
+    """The pipeline's part that is its tokenizer."""
+
+
 class ModelFamily(ABC):
     """One architecture on a diffusers pipeline, whose parts may be loaded or absent."""
 
@@ -76,6 +88,8 @@ class ModelFamily(ABC):
     """Further denoisers of the pipeline, for other noise levels."""
     kwargs: Mapping[str, Any] = {}
     """Settings of its own, in ``model.model_kwargs``, and their defaults."""
+    guests: ClassVar[Mapping[str, Guest]] = {}
+    """Parts that come from elsewhere unless the base model has them."""
     pipeline_options: ClassVar[Mapping[str, Any]] = {}
     """What the pipeline is opened with, for example None for a part that is never needed."""
     default_form: ClassVar[Literal["diffusers", "comfyui", "kohya"]] = "diffusers"

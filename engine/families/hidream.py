@@ -7,7 +7,7 @@ import math
 from diffusers import HiDreamImagePipeline
 from einops import rearrange
 
-from .base import ModelFamily
+from .base import Guest, ModelFamily
 
 
 class HiDream(ModelFamily):
@@ -20,6 +20,8 @@ class HiDream(ModelFamily):
     )
     text_parts = ("text_encoder", "text_encoder_2", "text_encoder_3", "text_encoder_4")
     default_form = "comfyui"
+    kwargs = {"llama_model_path": "unsloth/Meta-Llama-3.1-8B-Instruct"}
+    guests = {"text_encoder_4": Guest("llama_model_path", "LlamaForCausalLM", "tokenizer_4")}
 
     def encode_prompts(self, prompts, pictures=()):
         length = self.defaults.max_sequence_length or 128

@@ -36,13 +36,10 @@ class OwnPipeline(DiffusionPipeline):
 
     @classmethod
     def download(cls, pretrained_model_name: str, revision: str | None = None, use_safetensors: bool = True, **given: Any) -> str:
-        """The folder of a model on the hub, without the code in it, and without the parts that are ``given``."""
-        return snapshot_download(
-            pretrained_model_name,
-            revision=revision,
-            allow_patterns=["*.json", "*.txt", "*.jinja", "*.safetensors"],
-            ignore_patterns=[f"{part}/*" for part in given],
-        )
+        """The folder of a model on the hub, without the code in it, and without parts that are ``given`` or not the pipeline's."""
+        parts = set(cls._get_signature_keys(cls)[0]) - set(given)
+        files = [f"{part}/*.{ending}" for part in sorted(parts) for ending in ("json", "txt", "jinja", "model", "safetensors")]
+        return snapshot_download(pretrained_model_name, revision=revision, allow_patterns=["model_index.json", *files])
 
 
 def _library(kind: type) -> str:

@@ -280,20 +280,26 @@ class SingleBlock(nn.Module):
         return x + told[:, 2:3] * self.linear2(torch.cat([attended, functional.gelu(inner, approximate="tanh")], dim=-1))
 
 
+class ExactLinear(nn.Linear):
+    """Reckons in fp32 whatever its weights are held in. It is never quantized, being no plain linear layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.linear(x.float(), self.weight.float(), self.bias.float())
+
+
 class PixelsAndPlaces(nn.Module):
-    """Features of the pixels of patches and of where in their patch they are: N P C to N P D. Always reckoned in fp32."""
+    """Features of the pixels of patches and of where in their patch they are: N P C to N P D."""
 
     def __init__(self, channels: int, features: int, frequencies: int):
         super().__init__()
         self.frequencies = frequencies
-        self.embedder = nn.Sequential(nn.Linear(channels + frequencies**2, features))
+        self.embedder = nn.Sequential(ExactLinear(channels + frequencies**2, features))
 
     def forward(self, pixels: Tensor) -> Tensor:
         count, places, _ = pixels.shape
-        with torch.autocast(pixels.device.type, enabled=False):
-            waves = self._waves(round(places**0.5), pixels.device).expand(count, -1, -1)
-            layer = self.embedder[0]
-            return functional.linear(torch.cat([pixels.float(), waves], dim=-1), layer.weight.float(), layer.bias.float()).to(pixels.dtype)
+        waves = self._waves(round(places**0.5), pixels.device).expand(count, -1, -1)
+        return self.embedder(torch.cat([pixels.float(), waves], dim=-1)).to(pixels.dtype)
 
     def _waves(self, side: int, device: torch.device) -> Tensor:
         """Products of a cosine along the rows and one along the columns, fainter the finer both are: 1 P frequencies²."""

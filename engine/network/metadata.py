@@ -12,7 +12,10 @@ from .. import __version__
 from ..families.base import ModelFamily
 from ..families.catalog import FAMILIES, base_of
 from ..families.rows import Kohya
-from ..jobs import Lora, TrainJob
+from ..jobs import Adapter, TrainJob
+
+LYCORIS = {"lokr": {"algo": "lokr"}, "loha": {"algo": "loha"}, "dora": {"algo": "lora", "dora_wd": "True"}}
+"""Type of network → what LyCORIS says of it."""
 
 
 def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str, str]:
@@ -43,10 +46,12 @@ def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str,
         **names.more,
         "software": json.dumps({"name": "Darkroom", "version": __version__}),
     }
-    if isinstance(job.network, Lora):
+    if isinstance(job.network, Adapter):
         texts["ss_network_dim"] = job.network.rank
         texts["ss_network_alpha"] = job.network.rank if job.network.alpha is None else job.network.alpha
-        texts["ss_network_dropout"] = job.network.dropout or None
+        texts["ss_network_dropout"] = getattr(job.network, "dropout", 0) or None
+        if args := LYCORIS.get(job.network.type):
+            texts["ss_network_module"], texts["ss_network_args"] = "lycoris.kohya", json.dumps(args)
     return {key: str(value) for key, value in texts.items() if value is not None}
 
 

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import hf_hub_download
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ..errors import JobError
 from ..events import Event, Warned
-from ..families.base import ModelFamily
+from ..families.base import Guest, ModelFamily
 from ..families.catalog import base_of, defaults_of, family_name, load_family, locate, pipeline_in
 from ..families.sources import Quantization, Source
 from ..jobs import ModelSection
@@ -71,6 +73,9 @@ def open_family(model: ModelSection, dtype: torch.dtype) -> ModelFamily:
     sources = _sources(model, family, folder)
     own = family.own_parts(folder)
     given: dict[str, Any] = dict.fromkeys((*family.text_parts, *family.denoiser_parts(), *own))
+    for name, guest in family.guests.items():
+        if not (folder / guest.tokenizer).is_dir():
+            given[guest.tokenizer] = AutoTokenizer.from_pretrained(sources[name].config, local_files_only=True)
     for name in family.vae_parts:
         if name in sources and sources[name] != Source(folder / name):
             given[name] = _read(_class_of(family, folder, name), sources[name], name, dtype, family)
@@ -198,7 +203,10 @@ def fingerprint(family: ModelFamily, names: tuple[str, ...]) -> str:
 
 
 def _class_of(family: ModelFamily | type[ModelFamily], folder: Path, name: str) -> Any:
-    library, class_name = family.pipeline_class.load_config(folder)[name]
+    parts = family.pipeline_class.load_config(folder)
+    if name in family.guests and not parts.get(name, (None,))[0]:
+        return getattr(transformers, family.guests[name].class_name)
+    library, class_name = parts[name]
     return getattr(importlib.import_module(library), class_name)
 
 
@@ -206,12 +214,16 @@ def _sources(model: ModelSection, family: type[ModelFamily], folder: Path) -> di
     """Part of the pipeline → where it comes from and how it is held. What is not named comes from the base."""
     parts = (*family.text_parts, *family.vae_parts, *family.denoiser_parts())
     found = {name: Source(folder / name) for name in parts if (folder / name).is_dir()}
+    for name, guest in family.guests.items():
+        if name not in found:
+            found[name] = _guest(guest, own_settings(family, model.model_kwargs)[guest.setting])
     for key, named in other_places(model).items():
         place = find_place(named, key)
         denoiser, vae = family.denoiser_part, family.vae_parts[:1]
         if key == "model.vae_path" and not vae:
             raise JobError(f"{family.name} works on pixels, without an autoencoder.", "Leave out model.vae_path.")
-        wanted = {"model.vae_path": vae, "model.te_name_or_path": family.text_parts}.get(key, (denoiser,))
+        text = tuple(name for name in family.text_parts if name not in family.guests)
+        wanted = {"model.vae_path": vae, "model.te_name_or_path": text}.get(key, (denoiser,))
         path = fetch_place(place, wanted[-1], model.revision if key == "model.name_or_path" else None)
         if path.is_file() and key == "model.name_or_path" and is_whole(path):
             found |= {name: Source(folder / name, path) for name in (denoiser, *vae, *family.text_parts)}
@@ -228,6 +240,14 @@ def _sources(model: ModelSection, family: type[ModelFamily], folder: Path) -> di
         name: Source(source.config, source.file, plans.get(name), fused.get(name), away.get(name, 0.0))
         for name, source in found.items()
     }
+
+
+def _guest(guest: Guest, named: str) -> Source:
+    key = f"model.model_kwargs.{guest.setting}"
+    path = fetch_place(find_place(named, key), ".")
+    if not (path / "config.json").is_file():
+        raise JobError(f"{key}: {named} is no model folder: it has no config.json.", "Give its folder, or its hub id.")
+    return Source(path)
 
 
 def _source_in(path: Path, name: str, folder: Path, family: type[ModelFamily]) -> Source | None:

@@ -72,7 +72,7 @@ def _with_the_same_pipeline(name: str) -> set[str]:
     return {info.name for info in FAMILIES.values() if set(info.pipelines) & set(FAMILIES[name].pipelines)}
 
 
-@pytest.mark.parametrize("network", ["lora", "full"])
+@pytest.mark.parametrize("network", ["lora", "lokr", "full"])
 def test_a_run_learns_saves_draws_and_continues_in_the_same_bytes(case, base, network, tmp_path):
     job = make_job(case, base, tmp_path, {"type": network, **({"rank": 4} if network == "lora" else {})})
     whole = run(job, tmp_path / "whole").path
@@ -85,7 +85,7 @@ def test_a_run_learns_saves_draws_and_continues_in_the_same_bytes(case, base, ne
     assert len(list((whole / "samples").iterdir())) == 1
 
 
-@pytest.mark.parametrize("network", [{"type": "lora", "rank": 4}, {"type": "full"}], ids=["lora", "full"])
+@pytest.mark.parametrize("network", [{"type": "lora", "rank": 4}, {"type": "lokr"}, {"type": "full"}], ids=["lora", "lokr", "full"])
 def test_the_loss_of_the_trained_batch_falls(case, network):
     family, shown = wrapped(case), pictures(case)
     settings = load_job({"name": "x", "model": {"name_or_path": "x"}, "datasets": [{"path": "x"}], "network": network}).network

@@ -18,7 +18,7 @@ from torch import nn
 
 from engine.families import own_pipeline
 from engine.families.catalog import BASES, family_name, load_family, pipeline_in
-from engine.families.omnigen2_pipeline import TEMPLATE, noise_levels
+from engine.families.omnigen2_pipeline import TEMPLATE, OmniGen2Pipeline, noise_levels
 from engine.families.omnigen2_transformer import OmniGen2Transformer2DModel
 from engine.jobs import ModelSection
 from engine.network.keys import TABLES, find_diffusers
@@ -88,9 +88,13 @@ def test_of_a_model_on_the_hub_the_code_is_not_even_fetched(published, monkeypat
     monkeypatch.setattr(own_pipeline, "snapshot_download", lambda repo, **more: asked.update(more, repo=repo) or str(published))
     assert find_model(ModelSection(name_or_path="OmniGen2/OmniGen2", revision="v1")) == published
     assert (asked["repo"], asked["revision"]) == ("OmniGen2/OmniGen2", "v1")
-    files = [str(file.relative_to(published)) for file in published.rglob("*") if file.is_file()]
-    kept = set(huggingface_hub.utils.filter_repo_objects(files, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]))
-    assert {file for file in files if file not in kept} == {file for file in files if file.endswith(".py")}
+    (published / "whole.safetensors").touch()
+    files = {file.relative_to(published).as_posix() for file in published.rglob("*") if file.is_file()}
+    kept = set(huggingface_hub.utils.filter_repo_objects(files, allow_patterns=asked["allow_patterns"]))
+    assert files - kept == {file for file in files if file.endswith(".py")} | {"whole.safetensors", "darkroom.json"}
+    OmniGen2Pipeline.download("OmniGen2/OmniGen2", transformer=None)
+    kept = set(huggingface_hub.utils.filter_repo_objects(files, allow_patterns=asked["allow_patterns"]))
+    assert not any(file.startswith("transformer/") for file in kept) and any(file.startswith("mllm/") for file in kept)
 
 
 def test_the_text_encoder_reads_the_conversation_of_the_published_pipeline():

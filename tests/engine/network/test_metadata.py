@@ -75,3 +75,10 @@ def test_the_texts_are_in_the_saved_file(make_network, family, tmp_path):
     make_network().save(tmp_path / "one.safetensors", texts, "bf16", "comfyui")
     with safe_open(tmp_path / "one.safetensors", "pt") as file:
         assert file.metadata() == texts | {"format": "pt"}
+
+
+@pytest.mark.parametrize(("kind", "algo"), [("lokr", "lokr"), ("loha", "loha"), ("dora", "lora")])
+def test_other_kinds_say_what_lycoris_says(family, kind, algo):
+    texts = describe_network(job(network={"type": kind, "rank": 8, "alpha": 4}), family, 60)
+    assert (texts["ss_network_module"], texts["ss_network_dim"], texts["ss_network_alpha"]) == ("lycoris.kohya", "8", "4.0")
+    assert json.loads(texts["ss_network_args"])["algo"] == algo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import tiny
 import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
+from tiny.models.hidream import hidream
 from tiny.models.sd import sd15
 from tiny.models.zimage import zimage
 
@@ -294,3 +296,26 @@ def test_check_looks_at_every_place(base, pictures, tmp_path):
     for key in (*KEYS, "lora_path", "assistant_lora_path", "inference_lora_path"):
         assert "nothing at" in problems(**{key: str(tmp_path / "nothing")})[0]
     assert "pickle" in problems(vae_path="vae.pt")[0]
+
+
+def test_a_part_that_is_a_model_of_its_own_comes_from_where_the_job_says(tmp_path):
+    """HiDream's Llama: its repository does not hold it."""
+    whole = tiny.save(hidream(), tmp_path / "whole")
+    base = Path(shutil.copytree(whole, tmp_path / "base"))
+    llama = Path(shutil.copytree(base / "tokenizer_4", tmp_path / "llama"))
+    shutil.copytree(base / "text_encoder_4", llama, dirs_exist_ok=True)
+    for name in ("text_encoder_4", "tokenizer_4"):
+        shutil.rmtree(base / name)
+    index = json.loads((base / "model_index.json").read_text())
+    (base / "model_index.json").write_text(json.dumps({key: value for key, value in index.items() if not key.endswith("_4")}))
+    model = ModelSection(name_or_path=str(base), model_kwargs={"llama_model_path": str(llama)})
+    guest, own = open_family(model, torch.float32), open_family(ModelSection(name_or_path=str(whole)), torch.float32)
+    features = []
+    for family in (guest, own):
+        list(load_parts(family, family.text_parts, CPU, torch.float32))
+        features.append(family.encode_prompts(["a red fox"])["prompt_embeds_llama3"])
+    assert torch.equal(*features)
+    assert fingerprint(guest, ("text_encoder_4",)) != fingerprint(own, ("text_encoder_4",))
+    (llama / "config.json").unlink()
+    with pytest.raises(JobError, match="llama_model_path: .* is no model folder"):
+        open_family(model, torch.float32)
