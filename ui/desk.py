@@ -60,14 +60,23 @@ class Desk:
         return self.keep(self.fresh(dataset, form.get(self.studio.memory.get("draft") or {}, "model.name_or_path", None)))
 
     def with_base(self, draft: Draft, base_path: str | None) -> Draft:
-        """The draft for another base model: with its numbers where they are known, else with the ones that there are."""
-        if not base_path:
+        """The draft for another base model: with its numbers where they are known, else with the ones that there are.
+
+        JobError for words that are neither a model of the list, nor a place on this computer or the hub.
+        """
+        wanted = (base_path or "").strip()
+        if not wanted:
             return draft
-        base = base_of(base_path)
-        if base:
+        titled = [base for base in BASES if wanted.lower() in base.title.lower()]
+        if base := base_of(wanted) or (titled[0] if len(titled) == 1 else None):
             draft = drafts.with_base(draft, base)
+        elif "/" in wanted or resolve(wanted).exists():
+            form.put(draft, "model.name_or_path", wanted)
         else:
-            form.put(draft, "model.name_or_path", base_path.strip())
+            raise JobError(
+                f"{wanted!r} is no base model that is known here.",
+                "Choose one of the list, or give a hub id such as owner/model, or a folder.",
+            )
         return self.keep(draft)
 
     def with_pictures(self, draft: Draft, path: str) -> Draft:
@@ -98,7 +107,7 @@ class Desk:
         library = self.studio.library
         pictures = [(f"{name} · {len(library.pictures(name))} pictures", str(library.folder(name))) for name in library.names()]
         bases = [(f"{base.title}\n{_facts(base)}", base.name_or_path) for base in BASES if base.featured]
-        others = [(f"{base.title} · {base.note}", base.name_or_path) for base in BASES if not base.featured]
+        others = [(f"{base.title} · {base.note}", base.name_or_path) for base in BASES]
         path, own = form.get(draft, "datasets.0.path", None), form.get(draft, "model.name_or_path", None)
         if path and path not in dict(pictures).values():
             pictures.append((Path(str(path)).name, path))

@@ -17,7 +17,7 @@ from .form import Draft
 
 PROMPTS = 4
 LENGTHS = (("Quick", 0.5), ("Normal", 1.0), ("Thorough", 1.75))
-KEPT = ("name", "trigger_word", "datasets.0.path", "sample.prompts")
+KEPT = ("name", "trigger_word", "datasets.0.path", "datasets.0.control_path", "sample.prompts")
 """What a person has answered, which another base model does not change."""
 
 
@@ -35,6 +35,7 @@ def begin(base: BaseInfo, name: str, folder: Path | None, captions: list[str]) -
     draft = preset(base)
     example = _is_example(draft, folder)
     form.put(draft, "name", name)
+    form.drop(draft, "datasets.0.control_path")
     if folder is None:
         for path in ("datasets.0.path", "trigger_word", "sample.prompts"):
             form.drop(draft, path)

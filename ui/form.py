@@ -29,6 +29,13 @@ WORDS = {
     "num": "number of",
     "dtype": "precision",
     "ema": "EMA",
+    "vae": "VAE",
+    "lora": "LoRA",
+    "te": "text encoders",
+    "unet": "denoiser",
+    "qtype": "quantization",
+    "kwargs": "settings",
+    "fps": "frames a second",
 }
 """Words of field names that are not words."""
 

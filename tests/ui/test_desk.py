@@ -160,6 +160,9 @@ def test_any_other_base_is_taken_by_its_name_and_keeps_the_numbers(desk: Desk) -
     assert form.get(changed, "model.name_or_path", None) == "someone/some-model"
     assert form.get(changed, "train.steps", None) == steps
     assert desk.with_base(changed, None) is changed
+    assert form.get(desk.with_base(changed, "kontext"), "model.name_or_path", None) == "black-forest-labs/FLUX.1-Kontext-dev"
+    with pytest.raises(JobError, match="'something' is no base model"):
+        desk.with_base(changed, "something")
     assert ("someone/some-model\nOf your own choice", "someone/some-model") in desk.choices(changed).bases
 
 

@@ -176,7 +176,16 @@ def build(desk: Desk) -> TrainForm:
 
     def answer(change: Callable[[Draft, Any], Draft]) -> Callable[..., Updates]:
         """A tile or a data set was chosen: other answers may follow from it."""
-        return lambda values, value: show(change(gather(values | {shown: "Simple"}), value), "Simple")
+
+        def answered(values: Values, value: Any) -> Updates:
+            draft = gather(values | {shown: "Simple"})
+            try:
+                return show(change(draft, value), "Simple")
+            except JobError as error:
+                gr.Warning(escape(str(error)), title="That is not known")
+                return show(draft, "Simple")
+
+        return answered
 
     def with_steps(draft: Draft, steps: int) -> Draft:
         form.put(draft, "train.steps", steps)
