@@ -12,7 +12,7 @@ from .data.scan import scan
 from .errors import JobError
 from .families.catalog import base_of, family_name, pipeline_in
 from .jobs import Dataset, GenerateJob, Job, ModelSection, TrainJob, VaeJob
-from .runtime.hub import look_up, place_of
+from .runtime.hub import arch_of, look_up, place_of
 from .runtime.places import find_place, other_places
 from .settings import resolve
 
@@ -63,7 +63,7 @@ def _model(model: ModelSection) -> str:
         find_place(name, key)  # what is on the hub is seen when it is fetched
     place = place_of(model)
     if isinstance(place, Path):
-        family = family_name(model.arch, pipeline_in(place), place)
+        family = family_name(arch_of(model), pipeline_in(place), place)
         return f"The base model is on this computer, in {place}; its family is {family}."
     look_up(place, model.revision if place == model.name_or_path else None)
     base = base_of(model.name_or_path)

@@ -25,7 +25,8 @@ def preset(base: BaseInfo) -> Draft:
     """The numbers that suit a base model, as a draft."""
     path = ROOT / "presets" / "train" / base.preset
     try:
-        return short(load_job(path)) | {"model": {"name_or_path": base.name_or_path}}
+        draft = short(load_job(path))
+        return draft | {"model": draft["model"] | {"name_or_path": base.name_or_path}}
     except JobError:
         return {"model": {"name_or_path": base.name_or_path}, "datasets": [{}]}
 

@@ -172,6 +172,10 @@ class ModelFamily(ABC):
         """Latents of a reference picture, BCHW in [-1, 1], for a picture or a video of so many frames."""
         return self.encode_pixels(pixels)[0]
 
+    def practise(self, clean: Tensor, cond: Conditioning, rng: torch.Generator) -> Conditioning:
+        """The conditioning of a training step, where the family makes some of it from the ``clean`` latents or leaves some out."""
+        return cond
+
     def counts(self, noisy: Tensor, cond: Conditioning) -> Tensor | None:
         """1 where an answer counts in the loss and 0 where the model is shown the truth; None where all count."""
         return None

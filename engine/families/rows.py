@@ -55,6 +55,7 @@ class BaseInfo:
     title: str
     note: str
     name_or_path: str
+    """A model on the hub, a folder, or a single file on the hub."""
     family: str
     size_gb: float
     """Of the download."""
@@ -72,6 +73,8 @@ class BaseInfo:
     """Precision → memory of the smallest card that trains a LoRA at 1024 pixels, or at what the model is made for."""
     needs: Literal["reference picture", "first frame"] | None = None
     """What goes with each picture of the data set."""
+    extras: str | None = None
+    """Of a single file: the whole model that has the other parts."""
     sampled_on: str | None = None
     """Base model on which LoRAs trained on this one are meant to be used, where that is another."""
     adapter: str | None = None

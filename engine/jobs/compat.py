@@ -212,7 +212,7 @@ class _Reader:
         self.schedule(given)
         if given.pop("unload_text_encoder", False):
             self.note("train.unload_text_encoder makes AI Toolkit train with the trigger words alone; here the captions are used.")
-        if given.pop("bypass_guidance_embedding", False) and (arch or "").split(":")[0] != "flex1":  # which is always trained so
+        if given.pop("bypass_guidance_embedding", False) and (arch or "").split(":")[0] not in ("flex1", "flex2"):  # which are always trained so
             self.note("train.bypass_guidance_embedding is not supported yet: the model is given a guidance of 1 instead.")
         if given.get("max_denoising_steps") == 1000:
             del given["max_denoising_steps"]

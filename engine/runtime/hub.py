@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from ..errors import JobError
-from ..families.catalog import BASES, STARTER, family_name, locate
+from ..families.catalog import BASES, STARTER, base_of, family_name, locate
 from ..jobs import ModelSection
 
 
@@ -29,14 +29,20 @@ def base_name(model: ModelSection) -> str:
         return model.extras_name_or_path
     if Path(model.name_or_path).suffix.lower() != ".safetensors":
         return model.name_or_path
-    if model.arch:
-        family = family_name(model.arch, None)
+    if arch := arch_of(model):
+        family = family_name(arch, None)
         if base := next((base for base in BASES if base.family == family and base is not STARTER), None):
-            return base.name_or_path
+            return base.extras or base.name_or_path
     raise JobError(
         f"{model.name_or_path} is a single file, which is not all of a model.",
         "Name its family in model.arch, or a whole model of that family in model.extras_name_or_path.",
     )
+
+
+def arch_of(model: ModelSection) -> str | None:
+    """The family that the job names: in model.arch, or with a single file that the table knows."""
+    base = base_of(model.name_or_path)
+    return model.arch or (base.family if base and base.extras else None)
 
 
 def place_of(model: ModelSection) -> Path | str:

@@ -28,7 +28,7 @@ from ..jobs import ModelSection
 from ..network.companions import fuse_lora
 from ..settings import load_settings
 from .device import free
-from .hub import base_name, hub_errors, place_of
+from .hub import arch_of, base_name, hub_errors, place_of
 from .offload import offload
 from .parts import empty_part, fits, is_whole, read_part
 from .places import fetch_lora, fetch_place, find_place, other_places, part_folder
@@ -48,7 +48,7 @@ def find_model(model: ModelSection) -> Path:
     with hub_errors(place, revision):
         elsewhere: dict[str, None] = {}
         index = Path(hf_hub_download(place, "model_index.json", revision=revision))
-        pipeline = load_family(family_name(model.arch, pipeline_in(index.parent))).pipeline_class
+        pipeline = load_family(family_name(arch_of(model), pipeline_in(index.parent))).pipeline_class
         if other_places(model):
             elsewhere = dict.fromkeys(_named_parts(model, index.parent))
             for name in elsewhere:  # of a part that comes from a single file, the config is still the base's
@@ -58,7 +58,7 @@ def find_model(model: ModelSection) -> Path:
 
 def _named_parts(model: ModelSection, folder: Path) -> list[str]:
     """Parts whose weights the base model need not have, since the job names another place for them."""
-    family = load_family(family_name(model.arch, pipeline_in(folder), folder))
+    family = load_family(family_name(arch_of(model), pipeline_in(folder), folder))
     keys = set(other_places(model))
     return [
         *([family.denoiser_part] if keys & {"model.unet_path", "model.name_or_path"} else []),
@@ -69,7 +69,7 @@ def _named_parts(model: ModelSection, folder: Path) -> list[str]:
 def open_family(model: ModelSection, dtype: torch.dtype) -> ModelFamily:
     """The family around its pipeline, on the CPU, with autoencoder, tokenizers and scheduler; the large parts are absent."""
     folder = find_model(model)
-    family = load_family(family_name(model.arch, pipeline_in(folder), folder))
+    family = load_family(family_name(arch_of(model), pipeline_in(folder), folder))
     sources = _sources(model, family, folder)
     own = family.own_parts(folder)
     given: dict[str, Any] = dict.fromkeys((*family.text_parts, *family.denoiser_parts(), *own))

@@ -53,8 +53,9 @@ class FlowMatching:
         sigma = draw_sigmas(self.timesteps or "sigmoid", len(clean), tokens, rng, batch.span)
         level = sigma.view(-1, *[1] * (clean.ndim - 1))
         noisy = (1 - level) * clean + level * noise
-        error = (family.predict(noisy, sigma, batch.cond).float() - (noise - clean)).square()
-        if (counts := family.counts(noisy, batch.cond)) is None:
+        cond = family.practise(clean, batch.cond, rng)
+        error = (family.predict(noisy, sigma, cond).float() - (noise - clean)).square()
+        if (counts := family.counts(noisy, cond)) is None:
             return error.mean()
         return (error * counts).sum() / counts.expand_as(error).sum()
 

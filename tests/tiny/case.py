@@ -24,6 +24,11 @@ def tokens_2x2(tensor: Tensor, height: int, width: int) -> Tensor:
     return unpack(tensor, like=torch.empty(1, 1, height, width))
 
 
+def of_timesteps(scheduler: Any, t: Tensor) -> Tensor:
+    """What sigma is where the scheduler stands at ``t``: nearly all pipelines tell their model the share of noise."""
+    return torch.as_tensor(t).float().view(-1)[:1] / scheduler.config.num_train_timesteps
+
+
 @dataclass(frozen=True)
 class Case:
     """One tiny pipeline."""
@@ -49,6 +54,8 @@ class Case:
     """Of a video."""
     unpack: Unpack = as_they_are
     """What the scheduler gets, as latents."""
+    share: Callable[[Any, Tensor], Tensor] = of_timesteps
+    """The scheduler of a pipeline that has drawn, and one of its timesteps → sigma there."""
     reads: tuple[str, ...] = ("diffusers",)
     """Forms of LoRA files that the stock pipeline reads."""
     arguments: dict[str, Any] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from engine.errors import JobError
 from engine.families.catalog import BASES, STARTER
+from engine.jobs import load_job
 from engine.queue import Runner
 from engine.settings import ROOT
 from ui import drafts, form
@@ -68,6 +69,7 @@ def test_another_base_brings_its_numbers_and_leaves_the_answers(desk: Desk, base
     assert (job.name, job.trigger_word, job.sample.prompts) == ("fox", "zfox", ["one", "two"])
     assert job.train.steps == form.get(drafts.preset(base), "train.steps", 2000)
     assert job.train.lr == form.get(drafts.preset(base), "train.lr", 1e-4)
+    assert job.model == load_job(ROOT / "presets" / "train" / base.preset).model
 
 
 def test_other_pictures_take_their_proposals_along_but_not_what_was_written(desk: Desk) -> None:

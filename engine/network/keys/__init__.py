@@ -12,6 +12,7 @@ from .chroma import CHROMA
 from .dialect import Dialect, dialect_of
 from .flux import FLUX
 from .flux2 import FLUX2
+from .krea2 import KREA2
 from .lumina2 import LUMINA2
 from .qwen import QWEN
 from .rule import SAME, Rule, fill, match
@@ -33,6 +34,7 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "sd3": SD3,
     "flux_kontext": FLUX,
     "flex1": FLUX,
+    "flex2": FLUX,
     "lumina2": LUMINA2,
     "zimage": ZIMAGE,
     "chroma": CHROMA,
@@ -43,6 +45,8 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "qwen_image_edit_plus": QWEN,
     "hidream": SAME,
     "omnigen2": SAME,
+    "ernie_image": SAME,
+    "krea2": KREA2,
     "chroma_radiance": SAME,
     "wan21": WAN,
     "wan21_i2v": WAN,

@@ -31,9 +31,11 @@ DIALECTS: dict[str, Dialect] = {
     "sd15": _SD,
     "sd21": _SD,
     "sdxl": _SDXL,
-    **dict.fromkeys(("flux", "flux_kontext", "flex1"), _FLUX),
+    **dict.fromkeys(("flux", "flux_kontext", "flex1", "flex2"), _FLUX),
     "flux2": Dialect(plain=True),
     "flux2_klein": Dialect(plain=True),
+    "ernie_image": Dialect(plain=True),
+    "krea2": Dialect(plain=True),
 }
 
 

@@ -73,7 +73,7 @@ def test_predicts_what_the_pipeline_predicts(case, monkeypatch):
         other = conditioning(family, "blue", shown)
         for answer, t, sample in seen:
             noisy, theirs = (case.unpack(tensor, *case.latents) for tensor in (sample, answer))
-            sigma = torch.as_tensor(t).float().view(-1)[:1] / family.pipe.scheduler.config.num_train_timesteps
+            sigma = case.share(stock.pipe.scheduler, t)
             ours = family.predict(noisy, sigma, {**cond, **controls})
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
             assert not torch.allclose(ours, family.predict(noisy, sigma, {**other, **controls}), atol=1e-6)

@@ -13,6 +13,8 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from safetensors.torch import load_file
+from test_every_family import load_lora
 from test_parity import as_pixels, conditioning, pictures, request_of, wrapped
 from torch import nn
 
@@ -21,6 +23,7 @@ from engine.families.catalog import BASES, family_name, load_family, pipeline_in
 from engine.families.omnigen2_pipeline import TEMPLATE, OmniGen2Pipeline, noise_levels
 from engine.families.omnigen2_transformer import OmniGen2Transformer2DModel
 from engine.jobs import ModelSection
+from engine.network.attach import attach
 from engine.network.keys import TABLES, find_diffusers
 from engine.runtime import loading
 from engine.runtime.loading import find_model, load_parts, open_family
@@ -159,3 +162,15 @@ def test_the_order_of_references_matters():
         cond = conditioning(family, "a red fox", shown)
         one, other = (family.sample(cond, None, request, order) for order in (shown, shown[::-1]))
     assert one.tobytes() != other.tobytes()
+
+
+@pytest.mark.parametrize("name", ["omnigen 2", "radiance"])
+def test_comfyui_finds_the_models_own_names_in_the_saved_file(name, tmp_path):
+    case = CASES[name]
+    family = wrapped(case)
+    network = attach(load_lora(), {"transformer": family.denoiser}, family.lora_targets, family=family.name)
+    network.save(tmp_path / "lora.safetensors", {}, "fp32", family.default_form)
+    layers = [layer for layer, kind in case.make().transformer.named_modules() if isinstance(kind, nn.Linear) and re.fullmatch(family.lora_targets, layer)]
+    assert len(layers) == case.targets
+    saved = {key.partition(".lora_")[0].removesuffix(".alpha") for key in load_file(tmp_path / "lora.safetensors")}
+    assert saved == {f"diffusion_model.{layer}" for layer in layers}

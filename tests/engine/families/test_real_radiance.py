@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tiny
 import torch
-import yaml
 from safetensors.torch import save_file
 from test_parity import as_pixels, request_of, wrapped
 from torch import nn
@@ -24,7 +23,7 @@ from engine.runtime.hub import base_name
 from engine.runtime.loading import load_parts, open_family
 from engine.runtime.quantize import choose_layers
 from engine.runtime.saving import save_pipeline
-from engine.settings import ROOT
+from engine.settings import ROOT, Settings, save_settings
 
 CASES = {case.name: case for case in tiny.CASES}
 CPU = torch.device("cpu")
@@ -99,11 +98,20 @@ def test_an_autoencoder_is_refused_in_a_sentence(chroma, tmp_path):
         open_family(given, torch.float32)
 
 
-def test_the_preset_names_the_folder_that_the_file_is_opened_with():
+def test_the_published_file_needs_no_more_than_its_name(chroma, tmp_path, monkeypatch):
+    """The table knows its family, and where its text encoder is; of another file the family must be said."""
     row = next(row for row in BASES if row.id == "chroma-radiance")
-    for path in sorted((ROOT / "presets" / "train").glob("chroma_radiance_*.yaml")):
-        model = ModelSection.model_validate(yaml.safe_load(path.read_text("utf-8"))["model"])
-        assert (model.name_or_path, model.arch, base_name(model)) == (row.name_or_path, "chroma_radiance", "lodestones/Chroma1-HD")
+    assert base_name(ModelSection(name_or_path=row.name_or_path)) == "lodestones/Chroma1-HD"
+    assert base_name(ModelSection(name_or_path="mine.safetensors", arch="chroma_radiance")) == "lodestones/Chroma1-HD"
+    with pytest.raises(JobError, match="single file"):
+        base_name(ModelSection(name_or_path="mine.safetensors"))
+    save_settings(Settings(models=tmp_path / "models"))
+    (tmp_path / "models" / "lodestones" / "Chroma1-Radiance").mkdir(parents=True)
+    chroma.rename(tmp_path / "models" / "lodestones" / "Chroma1-HD")
+    checkpoint(tmp_path / "models" / "lodestones" / "Chroma1-HD", tmp_path / "models" / row.name_or_path)
+    family = open_family(ModelSection(name_or_path=row.name_or_path), torch.float32)
+    assert family.name == "chroma_radiance" and family.title == "Chroma1 Radiance"
+    assert family.sources["transformer"].file.name == "Chroma1-Radiance.safetensors"
 
 
 def test_words_are_read_as_chroma_reads_them():
