@@ -183,6 +183,15 @@ ARCHITECTURES = (
         kohya=Kohya("hidream-i1", "https://github.com/HiDream-ai/HiDream-I1", "hidream_i1"),
     ),
     FamilyInfo(
+        name="hidream_e1",
+        title="HiDream E1",
+        dotted="hidream_edit:HiDreamEdit",
+        task="edit",
+        pipelines=("HiDreamImageEditingPipeline",),
+        defaults=ModelDefaults(sample_steps=28, guidance_scale=3.0, max_sequence_length=128),
+        experimental=True,
+    ),
+    FamilyInfo(
         name="omnigen2",
         title="OmniGen2",
         dotted="omnigen2:OmniGen2",
@@ -284,6 +293,15 @@ ARCHITECTURES = (
         task="image",
         pipelines=("ErnieImagePipeline",),
         defaults=ModelDefaults(sample_steps=50, guidance_scale=4.0),
+        experimental=True,
+    ),
+    FamilyInfo(
+        name="nucleus_image",
+        title="Nucleus-Image",
+        dotted="nucleus:NucleusImage",
+        task="image",
+        pipelines=("NucleusMoEImagePipeline",),
+        defaults=ModelDefaults(sample_steps=50, guidance_scale=4.0, max_sequence_length=1024),
         experimental=True,
     ),
 )

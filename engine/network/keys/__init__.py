@@ -44,6 +44,7 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "qwen_image_edit": QWEN,
     "qwen_image_edit_plus": QWEN,
     "hidream": SAME,
+    "hidream_e1": SAME,
     "omnigen2": SAME,
     "ernie_image": SAME,
     "krea2": KREA2,

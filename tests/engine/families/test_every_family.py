@@ -13,11 +13,13 @@ from PIL import Image
 from test_parity import as_pixels, conditioning, pictures, request_of, wrapped
 
 from engine.control import Control
+from engine.errors import JobError
 from engine.execute import execute
 from engine.families.base import ModelFamily
 from engine.families.catalog import FAMILIES, family_name, pipeline_in
-from engine.jobs import TrainJob, load_job
+from engine.jobs import Lokr, TrainJob, load_job
 from engine.network.attach import attach
+from engine.network.keys import TABLES
 from engine.runs.folder import RunFolder
 from engine.training.objectives import OBJECTIVES, Batch
 
@@ -154,3 +156,32 @@ def test_a_picture_of_a_request_is_drawn_without_a_network(case, tmp_path):
         one, two = (family.sample(cond, None, replace(request, seed=seed), shown) for seed in (0, 1))
     first, second = (each[-1] if isinstance(each, list) else each for each in (one, two))
     assert first.tobytes() != second.tobytes()
+
+
+@pytest.mark.parametrize("form", ["diffusers", "comfyui", "kohya"])
+@pytest.mark.parametrize("kind", ["lora", "lokr"])
+def test_files_in_every_dialect_are_read_back_as_the_same_update(case, form, kind, tmp_path):
+    settings = load_lora() if kind == "lora" else Lokr()
+    first, second, shown = wrapped(case), wrapped(case), pictures(case)
+    networks = [attach(settings, denoisers(one), one.lora_targets, seed=seed, family=one.name) for seed, one in enumerate((first, second))]
+    if form != "diffusers" and case.family not in TABLES:
+        assert FAMILIES[case.family].experimental
+        with pytest.raises(JobError, match="names are known"):
+            networks[0].save(tmp_path / "none.safetensors", {}, "fp32", form)
+        return
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in networks[0].parameters():
+            weight.normal_(std=0.1)
+        cond = conditioning(first, "a red fox", shown)
+        controls = {f"control_{k}": first.encode_pixels(as_pixels(picture))[0] for k, picture in enumerate(shown)}
+        noisy = torch.randn_like(first.encode_pixels(torch.zeros(1, 3, case.height, case.width))[0])
+        for stage in first.stages:
+            part = stage.part if stage.title else None
+            path = tmp_path / f"{stage.part}.safetensors"
+            networks[0].save(path, {}, "fp32", form, part)
+            networks[1].load(path, part)
+        for stage in first.stages:
+            sigma = torch.tensor([(stage.low + stage.high) / 2])
+            ours, theirs = (one.predict(noisy, sigma, {**cond, **controls}) for one in (first, second))
+            torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-4)

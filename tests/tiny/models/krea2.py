@@ -10,10 +10,10 @@ from ..case import Case, tokens_2x2
 from .qwen import tokenizer
 
 
-def qwen3_vl() -> Qwen3VLConfig:
+def qwen3_vl(layers: int) -> Qwen3VLConfig:
     return Qwen3VLConfig(
         text_config={
-            "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": layers, "num_attention_heads": 2, "num_key_value_heads": 1,
             "head_dim": 8, "vocab_size": 300, "max_position_embeddings": 4096, "bos_token_id": 0, "eos_token_id": 2,
             "rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1]},
         },
@@ -36,7 +36,7 @@ def krea2() -> Krea2Pipeline:
         latents_mean=[0.1, -0.2, 0.3, 0.0], latents_std=[1.5, 0.7, 1.0, 2.0],
     )  # fmt: skip
     scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-    return Krea2Pipeline(scheduler, vae, Qwen3VLModel(qwen3_vl()), tokenizer(), transformer, text_encoder_select_layers=(1, 3))
+    return Krea2Pipeline(scheduler, vae, Qwen3VLModel(qwen3_vl(layers=3)), tokenizer(), transformer, text_encoder_select_layers=(1, 3))
 
 
 CASES = [

@@ -1,0 +1,30 @@
+"""HiDream E1: HiDream I1 that is shown a picture to the right of the one that it draws."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image, ImageOps
+
+from ..errors import JobError
+from .base import controls_in
+from .hidream import HiDream
+from .hidream_edit_pipeline import HiDreamImageEditingPipeline, make_room
+
+
+class HiDreamEdit(HiDream):
+    name = "hidream_e1"
+    pipeline_class = HiDreamImageEditingPipeline
+    min_controls = max_controls = 1
+
+    def predict(self, noisy, sigma, cond):
+        make_room(self.denoiser)
+        return super().predict(torch.cat([noisy, *controls_in(cond)], -1), sigma, cond)[..., : noisy.shape[-1]]
+
+    def guidance(self, request):
+        return {"guidance_scale": request.guidance, "image_guidance_scale": 1.5}  # as the published script for E1.1 has it
+
+    def sample(self, cond, negative, request, pictures=(), **more):
+        if not pictures:
+            raise JobError(f"{self.title} edits pictures, and a sample has none.", "Give each of sample.samples a ctrl_img.")
+        pictures = [ImageOps.fit(picture, (request.width, request.height), Image.Resampling.LANCZOS) for picture in pictures]
+        return super().sample(cond, negative, request, pictures, **more)
