@@ -455,7 +455,7 @@ BASES: list[BaseInfo] = [
         defaults=ModelDefaults(title="HiDream E1.1", family="hidream_e1", sample_steps=28, guidance_scale=3.0, max_sequence_length=128),
         parameters=17.11,
         text_parameters=13.6,
-        memory_gb={"bf16": 80, "qfloat8": 48},
+        memory_gb={"bf16": 48, "qfloat8": 32, "qint4": 24},
         needs="reference picture",
     ),
     BaseInfo(

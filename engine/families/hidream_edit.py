@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from PIL import Image, ImageOps
 
-from ..errors import JobError
 from .base import controls_in
 from .hidream import HiDream
 from .hidream_edit_pipeline import HiDreamImageEditingPipeline, make_room
@@ -24,7 +23,5 @@ class HiDreamEdit(HiDream):
         return {"guidance_scale": request.guidance, "image_guidance_scale": 1.5}  # as the published script for E1.1 has it
 
     def sample(self, cond, negative, request, pictures=(), **more):
-        if not pictures:
-            raise JobError(f"{self.title} edits pictures, and a sample has none.", "Give each of sample.samples a ctrl_img.")
         pictures = [ImageOps.fit(picture, (request.width, request.height), Image.Resampling.LANCZOS) for picture in pictures]
         return super().sample(cond, negative, request, pictures, **more)

@@ -20,7 +20,9 @@ _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class HiDreamImageEditingPipeline(HiDreamImagePipeline):
-    """B batch, H and W latent height and width."""
+    """Takes all that HiDream I1's takes."""
+
+    default_sample_size: float
 
     @torch.no_grad()
     def __call__(
@@ -72,7 +74,10 @@ class HiDreamImageEditingPipeline(HiDreamImagePipeline):
 
         def answer(_: nn.Module, arguments: tuple[Any, ...], answers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             left = answers[0][..., : shown.shape[-1]]
-            return (_steered(*left.chunk(3), guidance_scale, image_guidance_scale) if guided else left,)
+            if not guided:
+                return (left,)
+            blind, wordless, both = left.chunk(3)
+            return (_steered(blind, wordless, both, guidance_scale, image_guidance_scale),)
 
         make_room(self.transformer)
         hooks = [self.transformer.register_forward_pre_hook(show, with_kwargs=True), self.transformer.register_forward_hook(answer)]

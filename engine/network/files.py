@@ -36,21 +36,28 @@ def write_lora(
 
 
 class LoadedLora:
-    """A file of any kind in the denoiser of a family, or in each of its two experts, until ``remove``."""
+    """A file of any kind in the denoiser of a family, or the files of both experts in theirs, until ``remove``."""
 
     def __init__(self, family: ModelFamily, path: Path, part: str | None = None):
-        """``part``: the denoiser that the file is for, where it does not say so; left out: the first."""
+        """``part``: the denoiser that the file is for, where its name does not say so; left out: the first.
+
+        The file of one expert brings that of the other along, where it lies beside it.
+        """
+        self._besides: list[Beside] = []
+        self.left_out: list[str] = []
+        """Parts of the model that the file changes and this does not: prompts are encoded when pictures are drawn."""
+        for one, own in _with_its_mates(family, path, part):
+            self._put(family, one, own)
+
+    def _put(self, family: ModelFamily, path: Path, part: str) -> None:
         first = family.denoiser_part
-        part = part or next((stage.part for stage in family.stages if stage.title and path.stem.endswith(f"_{stage.title}")), None)
         tensors = from_any(path, family.name, _paths(family.denoiser))
         layers = {name: layer for name, layer in split(tensors).items() if not name.startswith("text_encoder")}
         heads = {name.split(".")[0] for name in layers}
-        ours = {head: (part or first) if head == first else head for head in heads if head.startswith(first)}
+        ours = {head: part if head == first else head for head in heads if head.startswith(first)}
         if not ours:
             raise JobError(f"{path.name} has nothing for the {first} of {family.name}.", "It was made for another model family.")
-        self.left_out = sorted({name.split(".")[0] for name in tensors} - ours.keys())
-        """Parts of the model that the file changes and this does not: prompts are encoded when pictures are drawn."""
-        self._besides: list[Beside] = []
+        self.left_out = sorted({*self.left_out, *(name.split(".")[0] for name in tensors)} - ours.keys())
         for head, part_name in ours.items():
             inside = {name.partition(".")[2]: layer for name, layer in layers.items() if name.split(".")[0] == head}
             model = getattr(family.pipe, part_name, None)
@@ -80,3 +87,13 @@ def load_lora(family: ModelFamily, path: Path, part: str | None = None) -> Loade
 
 def _paths(model: nn.Module) -> list[str]:
     return [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+
+def _with_its_mates(family: ModelFamily, path: Path, part: str | None) -> list[tuple[Path, str]]:
+    """The file and the denoiser that it is for; of two experts, both files."""
+    own = next((stage for stage in family.stages if stage.title and path.stem.endswith(f"_{stage.title}")), None)
+    if part or not own:
+        return [(path, part or family.denoiser_part)]
+    name = path.stem.removesuffix(own.title)
+    pairs = [(path.with_stem(f"{name}{stage.title}"), stage.part) for stage in family.stages]
+    return [(file, expert) for file, expert in pairs if file == path or file.is_file()]

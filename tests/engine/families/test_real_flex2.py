@@ -98,7 +98,10 @@ def test_a_control_picture_of_another_shape_is_cut_and_seen():
         cond, request = conditioning(family, "a red fox", ()), request_of(CASES["flex 2"], 1.0, steps=1)
         one, other = (family.sample(cond, None, request, [Image.new("RGB", (200, 300), colour)]) for colour in ("red", "blue"))
         nothing = family.sample(cond, None, request)
-    assert one.size == (48, 32)
+        wide = Image.new("RGB", (144, 32), "blue")
+        wide.paste("red", (48, 0, 96, 32))
+        middle = family.sample(cond, None, request, [wide])
+    assert one.size == (48, 32) and middle.tobytes() == one.tobytes()
     assert len({one.tobytes(), other.tobytes(), nothing.tobytes()}) == 3
     assert not family.denoiser._forward_pre_hooks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_each_step_is_two_files_with_native_names_and_they_go_together(tmp_path)
     assert not torch.equal(high["diffusion_model.blocks.0.self_attn.q.lora_down.weight"], low["diffusion_model.blocks.0.self_attn.q.lora_down.weight"])
 
 
-def test_a_file_goes_to_the_expert_that_its_name_says(tmp_path):
+def test_a_file_goes_to_the_expert_that_its_name_says_and_brings_its_mate_along(tmp_path):
     from test_parity import wrapped
 
     folder, family = run(job_of(tmp_path), tmp_path / "runs"), wrapped(CASE)
@@ -88,11 +89,16 @@ def test_a_file_goes_to_the_expert_that_its_name_says(tmp_path):
     levels = [torch.tensor([0.95]), torch.tensor([0.3])]
     with torch.no_grad():
         base = [family.predict(noisy, sigma, cond) for sigma in levels]
-        for index, title in enumerate(("high_noise", "low_noise")):
-            loaded = load_lora(family, folder.path / f"tiny_{title}.safetensors")
-            changed = [not torch.equal(family.predict(noisy, sigma, cond), one) for sigma, one in zip(levels, base, strict=True)]
-            assert changed == [index == 0, index == 1]
-            loaded.remove()
+        files = [folder.path / f"tiny_{title}.safetensors" for title in ("high_noise", "low_noise")]
+        for index, file in enumerate(files):
+            alone = tmp_path / file.name
+            shutil.copyfile(file, alone)
+            for path, expected in ((alone, [index == 0, index == 1]), (file, [True, True])):
+                loaded = load_lora(family, path)
+                changed = [not torch.equal(family.predict(noisy, sigma, cond), one) for sigma, one in zip(levels, base, strict=True)]
+                assert changed == expected
+                loaded.remove()
+            alone.unlink()
 
 
 def test_levels_in_a_span_are_as_dense_as_they_are_without_it():
