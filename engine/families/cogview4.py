@@ -49,5 +49,9 @@ class CogView4(ModelFamily):
         return sigma / (sigma + shift * (1 - sigma))
 
     def sample(self, cond, negative, request, pictures=(), **more):
-        text, other = ({"prompt_embeds": part["prompt_embeds"]} if part else None for part in (cond, negative))
-        return super().sample(text, other, request, pictures, **more)
+        return super().sample(text_of(cond), negative and text_of(negative), request, pictures, **more)
+
+
+def text_of(cond):
+    """The features without their mask, as the pipeline takes them."""
+    return {"prompt_embeds": cond["prompt_embeds"]}

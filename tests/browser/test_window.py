@@ -92,4 +92,4 @@ def test_the_theme_that_was_chosen_is_there_after_a_reload(page, witness) -> Non
 def test_the_page_that_was_open_is_open_after_a_reload(page, witness) -> None:
     tab(page, "LoRA tools")
     witness.reload(page)
-    assert page.locator("button[role=tab].selected:visible").first.inner_text() == "LoRA tools"
+    page.wait_for_selector("#pages > .tab-wrapper button[role=tab].selected:has-text('LoRA tools')")
