@@ -142,6 +142,11 @@ class _Reader:
         if given.get("extras_name_or_path") == given.get("name_or_path"):
             given.pop("extras_name_or_path", None)
         given.pop("dtype", None)  # it takes train.dtype instead
+        if extra := dict(given.get("model_kwargs") or {}):
+            for key in sorted(keys.MODEL_KWARGS & extra.keys()):
+                if extra.pop(key):
+                    self.note(f"model.model_kwargs.{key} is not supported yet and is left out: the result will differ.")
+            given["model_kwargs"] = extra
         if any([given.pop("block_compile", False), given.pop("compile", False)]):
             given["compile"] = "blocks"
         if given.pop("auto_memory", False):  # its older name

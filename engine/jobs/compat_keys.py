@@ -128,6 +128,12 @@ LATER: Keys = {
     "logging": {"use_wandb": False},
 }  # fmt: skip
 
+MODEL_KWARGS = {
+    "control_image_max_pixels", "invert_inpaint_mask_chance", "inpaint_random_chance", "match_target_res", "random_blur_mask",
+    "random_dialate_mask", "use_image_refiner", "vlm_max_pixels",
+}  # fmt: skip
+"""Of its model.model_kwargs, those that no family here has."""
+
 COSTS = {
     "text_encoder_bits": "more memory is needed",
     "push_to_hub": "upload the files yourself",

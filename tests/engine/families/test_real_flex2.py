@@ -85,9 +85,11 @@ def test_predicts_what_the_pipeline_predicts_where_a_part_is_drawn_anew(monkeypa
         mask = interpolate(torch.from_numpy(white)[None, None].float() / 255, latents.shape[-2:], mode="bilinear")
         cond |= {"control_0": family.encode_reference(as_pixels(control)), "inpaint": torch.cat([latents * (1 - mask), mask], 1)}
         for answer, t, sample in seen:
-            ours = family.predict(case.unpack(sample, *case.latents), t.view(1) / 1000, cond)
-            torch.testing.assert_close(ours, case.unpack(answer, *case.latents), rtol=1e-4, atol=1e-5)
-            assert not torch.allclose(ours, family.predict(case.unpack(sample, *case.latents), t.view(1) / 1000, {**cond, "inpaint": mask.expand(-1, 2, -1, -1)}), atol=1e-6)
+            noisy, theirs = (case.unpack(tensor, *case.latents) for tensor in (sample, answer))
+            ours = family.predict(noisy, t.view(1) / 1000, cond)
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+            other = {**cond, "inpaint": mask.expand(-1, 2, -1, -1)}
+            assert not torch.allclose(ours, family.predict(noisy, t.view(1) / 1000, other), atol=1e-6)
     with pytest.raises(ValueError, match="go together"):
         stock.pipe("a red fox", inpaint_image=kept)
 

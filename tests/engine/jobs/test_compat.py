@@ -226,6 +226,12 @@ def test_flags_in_prompts_become_settings_and_the_order_stays() -> None:
     assert "sample prompt 3 has --w --zz, not supported yet" in notes
 
 
+def test_settings_of_a_model_that_no_family_here_has_are_said_and_left_out() -> None:
+    job, notes = read(changed("model", model_kwargs={"match_target_res": False, "random_blur_mask": True, "control_dropout": 0.5}))
+    assert job.model.model_kwargs == {"control_dropout": 0.5}
+    assert "model.model_kwargs.random_blur_mask is not supported yet" in notes and "match_target_res" not in notes
+
+
 def test_folders_of_reference_pictures_are_taken_over_in_their_order() -> None:
     assert read(changed("datasets", control_path="x"))[0].datasets[0].control_path == ["x"]
     assert read(changed("datasets", control_path=["x", "y"], control_path_1=None))[0].datasets[0].control_path == ["x", "y"]
