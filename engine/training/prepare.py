@@ -138,6 +138,11 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     yield Phase(name="Opening the base model")
     family = open_family(job.model, held)
     if family.own_frame:
+        if any(not item.controls for item in items):
+            yield Warned(
+                message=f"{family.title} is shown the first frame, and of a still picture that is all there is: it learns little from them.",
+                hint="Train the model that makes videos from text alone, or give other first frames in control_path.",
+            )
         items = [replace(item, controls=item.controls or (item.path,)) for item in items]
     _check_references(family, items)
     _check_text(job, family)

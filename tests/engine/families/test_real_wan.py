@@ -12,8 +12,11 @@ import torch
 from test_parity import wrapped
 from torch import nn
 
+from engine.control import Control
+from engine.execute import execute
 from engine.families.catalog import BASES, family_name, load_family
 from engine.network.keys import TABLES, find_diffusers
+from engine.runs.folder import RunFolder
 from engine.settings import ROOT
 from engine.training.objectives import Batch, FlowMatching
 
@@ -125,3 +128,16 @@ def test_the_first_frame_is_taken_from_the_data_itself(tmp_path):
     with Image.open(path) as picture:
         features = wrapped(case).pipe.encode_image(picture.convert("RGB"))
     torch.testing.assert_close(batch.cond["image_embeds"], features, rtol=1e-4, atol=1e-4)
+
+
+def test_stills_as_their_own_first_frames_are_warned_of(tmp_path):
+    from test_every_family import make_job
+
+    case = CASES["wan 2.1 i2v"]
+    base = tiny.save(case.make(), tmp_path / "base", **case.defaults)
+    with_frames = make_job(case, base, tmp_path, {"type": "lora", "rank": 4})
+    without = with_frames.model_copy(update={"datasets": [with_frames.datasets[0].model_copy(update={"control_path": []})]})
+    for job, warned in ((with_frames, False), (without, True)):
+        events = execute(job, RunFolder.create(tmp_path / str(warned), job), Control())
+        told = [event.message for event in events if event.kind == "warned"]
+        assert any("of a still picture that is all there is" in message for message in told) == warned
