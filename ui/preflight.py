@@ -112,6 +112,8 @@ def _side(draft: Draft) -> int | None:
 
 def refuse_what_cannot_work(studio: Studio, draft: Draft) -> None:
     """JobError for faults of the pictures that would end the run before its first step."""
+    if (base := base_in(draft)) and (wanted := about_references(base, draft)):
+        raise JobError(f"{wanted[0][1]}.", "It is asked for below the base models.")
     path = form.get(draft, "datasets.0.path", None)
     name = studio.library.name_of(path)
     if name is None:

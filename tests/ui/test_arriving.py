@@ -75,3 +75,18 @@ def test_fields_of_the_form_are_sent_only_when_the_job_has_changed(page: dataset
     assert form.flight in again and set(again) < fields
     assert not any("value" in update for widget, update in again.items() if isinstance(widget, gr.Textbox))
     assert set(form.open("Simple", {"name": "wolf"})) == fields
+
+
+def test_the_field_for_reference_pictures_is_shown_for_an_edit_model_alone(page: datasets.Datasets, studio: Studio) -> None:
+    desk = Desk(studio)
+    with gr.Blocks():
+        form = train.build(desk)
+
+    def is_shown() -> bool:
+        updates = form.open("Simple")
+        return next(update["visible"] for widget, update in updates.items() if getattr(widget, "label", "") == "Reference pictures" and "visible" in update)
+
+    desk.keep(desk.kept())
+    assert not is_shown()
+    desk.with_base(desk.kept(), "black-forest-labs/FLUX.1-Kontext-dev")
+    assert is_shown()

@@ -181,5 +181,7 @@ def test_an_edit_model_asks_for_its_reference_pictures(desk: Desk, base) -> None
     data_set(desk, "fox", ["a fox"])
     draft = desk.with_base(desk.fresh("fox"), base.name_or_path)
     assert desk.wants_references(draft) and "give the folder with the reference pictures" in desk.card(draft, [])
+    with pytest.raises(JobError, match="give the folder with the reference pictures"):
+        desk.start(draft)
     form.put(draft, "datasets.0.control_path", ["before"])
     assert "give the folder" not in desk.card(draft, [])

@@ -138,7 +138,8 @@ def build(desk: Desk) -> TrainForm:
             case "Pro":
                 return updates | pro.show(draft, problems)
             case _:
-                return updates | simple.show(draft, problems)
+                fields, place = simple.show(draft, problems), references.widgets[0]
+                return updates | fields | {place: fields[place] | updates[place]}
 
     def around(draft: Draft, view: str) -> tuple[Updates, dict[str, str]]:
         """What follows from the draft and from what there is on this computer, and what is wrong; no field that is typed in."""
