@@ -1,12 +1,12 @@
 """What is to be done, as data. Importing it loads pydantic and YAML, never torch."""
 
 from .base import Dtype, Job, ModelSection, SampleItem, SampleSettings, Strict
+from .data import Dataset
 from .explain import explain
 from .generate import GenerateJob, LoraFile
 from .load import KINDS, dump_job, load_job, load_job_with_notes, read_yaml
 from .train import (
     Adapter,
-    Dataset,
     Dora,
     Ema,
     Full,

@@ -17,7 +17,8 @@ from ..events import Warned
 from . import compat_keys as keys
 from .base import SampleItem, Strict
 from .compat_prompts import split_flags
-from .train import Adapter, Dataset, Dora, Ema, Logging, Lokr, Lora, Sample, Save, Train, TrainModel
+from .data import Dataset
+from .train import Adapter, Dora, Ema, Logging, Lokr, Lora, Sample, Save, Train, TrainModel
 
 OURS: dict[str, tuple[type[Strict], ...]] = {
     "process": (), "model": (TrainModel,), "network": (Lora, Lokr, Dora), "train": (Train,), "ema": (Ema,), "save": (Save,),

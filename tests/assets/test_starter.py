@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.data.scan import scan
 from engine.families.defaults import read_defaults
-from engine.jobs.train import Dataset
+from engine.jobs import Dataset
 from engine.settings import ROOT
 
 STARTER, EXAMPLES = ROOT / "assets" / "starter", ROOT / "assets" / "examples"
