@@ -11,10 +11,10 @@ from ..errors import JobError
 from ..jobs import TrainJob
 from ..runs.checkpoints import State
 from ..runtime.device import autocast
+from .bench import Bench
 from .ema import Average
 from .objectives import OBJECTIVES, Objective
 from .optimizers import load_optimizer, make_optimizer, optimizer_tensors
-from .prepare import Bench
 from .schedules import make_schedule, set_step
 
 _PRIME = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads neighbouring steps over all seeds

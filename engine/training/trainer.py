@@ -20,8 +20,9 @@ from ..runs.checkpoints import CheckpointStore
 from ..runs.folder import RunFolder
 from ..runtime.device import Peak, free
 from ..sampling.draw import draw, save_picture
+from .bench import Bench
 from .learner import Learner
-from .prepare import Bench, prepare
+from .prepare import prepare
 from .readback import Readback
 
 PATIENCE = 3

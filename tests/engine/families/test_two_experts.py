@@ -17,9 +17,10 @@ from engine.jobs import TrainJob, load_job
 from engine.jobs.base import ModelSection
 from engine.network.files import load_lora
 from engine.runtime.loading import open_family, own_settings
+from engine.training.bench import Bench
 from engine.training.learner import Learner
 from engine.training.objectives import FlowMatching
-from engine.training.prepare import Bench, prepare
+from engine.training.prepare import prepare
 from engine.training.timesteps import draw_sigmas
 
 CASE = next(case for case in tiny.CASES if case.name == "wan 2.2 14b")
