@@ -38,7 +38,7 @@ from engine.runtime.compiling import compile_blocks  # noqa: E402
 from engine.runtime.device import Peak, autocast, pick_device  # noqa: E402
 from engine.runtime.offload import offload  # noqa: E402
 from engine.runtime.quantize import quantize  # noqa: E402
-from engine.training.objectives import Batch, FlowMatching  # noqa: E402
+from engine.training.objectives import Batch, FlowMatching, Regression  # noqa: E402
 from engine.training.optimizers import make_optimizer  # noqa: E402
 
 CONFIG = ROOT / "engine" / "families" / "configs" / "flux-dev.json"
@@ -92,7 +92,7 @@ def measure(way: str, side: int, options: argparse.Namespace, device: torch.devi
     family.denoiser.to(device)
     loading = peak.take()
     optimizer = make_optimizer("adamw8bit", network.parameters(), 1e-4, {}, device)
-    rng, objective = torch.Generator(device).manual_seed(0), FlowMatching()
+    rng, objective = torch.Generator(device).manual_seed(0), Regression(FlowMatching())
     latent = torch.randn(1, 16, side // 8, side // 8, device=device, dtype=torch.bfloat16)
     config = family.denoiser.config
     words = {
@@ -130,7 +130,7 @@ def measure(way: str, side: int, options: argparse.Namespace, device: torch.devi
 measure.operations = {}
 
 
-def count(family: Flux, batch: Batch, objective: FlowMatching, rng: torch.Generator, device: torch.device) -> int:
+def count(family: Flux, batch: Batch, objective: Regression, rng: torch.Generator, device: torch.device) -> int:
     """Operations of one step without recomputation: of the weights forward once, and backward once towards the inputs."""
     with torch.no_grad(), autocast(device, torch.bfloat16), FlopCounterMode(display=False) as counter:
         objective.loss(family, batch, rng)

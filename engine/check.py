@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from .data.gather import is_gathered
+from .data.report import report
 from .data.scan import scan
+from .data.words import count
 from .errors import JobError
+from .events import Warned
 from .families.catalog import base_of, family_name, pipeline_in
 from .jobs import Dataset, GenerateJob, Job, ModelSection, TrainJob, VaeJob
+from .jobs.tools import CaptionsJob, ControlsJob, MaskJob, ResizeJob, SplitJob
 from .runtime.hub import arch_of, look_up, place_of
-from .runtime.places import find_place, other_places
+from .runtime.places import find_place, other_places, recovery_of
 from .settings import resolve
+from .tools.targets import apart, captions_folder, pictures_in
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ def check_job(job: Job) -> Iterator[Finding]:
     match job:
         case TrainJob():
             for index, dataset in enumerate(job.datasets):
-                yield _tried(partial(_data, job, dataset, index))
+                yield from _problems(job, dataset) or _data(job, dataset, index)
             yield _tried(partial(_model, job.model))
         case GenerateJob():
             for lora in job.loras:
@@ -39,8 +45,10 @@ def check_job(job: Job) -> Iterator[Finding]:
             yield _tried(partial(_model, job.model))
         case VaeJob():
             for data in job.datasets:
-                yield _tried(partial(_data, job, Dataset(path=data.path, default_caption=""), 0))
+                yield from _data(job, Dataset(path=data.path, default_caption=""), 0)
             yield _file(str(Path(job.vae_path) / "config.json"))
+        case CaptionsJob() | ResizeJob() | SplitJob() | MaskJob() | ControlsJob():
+            yield _tried(partial(_pictures, job))
 
 
 def _tried(look: Callable[[], str]) -> Finding:
@@ -50,14 +58,46 @@ def _tried(look: Callable[[], str]) -> Finding:
         return Finding(False, str(error))
 
 
-def _data(job: Job, dataset: Dataset, index: int) -> str:
-    trigger = job.trigger_word if isinstance(job, TrainJob) else None
-    pictures = len({item.path for item in scan(dataset, dataset.trigger_word or trigger, index)})
-    return f"{dataset.path}: {pictures} picture{'s' if pictures != 1 else ''}, all readable{', with captions' if job.kind == 'train' else ''}."
+def _problems(job: TrainJob, dataset: Dataset) -> list[Finding]:
+    """What the data set's report says that training would stop at, as far as the heads of files tell it."""
+    try:
+        found = report(dataset, dataset.trigger_word or job.trigger_word, job.model, decode=False).problems
+    except JobError:
+        return []  # said by the scan
+    return [Finding(False, f"{dataset.path}: {one.message}") for one in found]
+
+
+def _data(job: Job, dataset: Dataset, index: int) -> Iterator[Finding]:
+    """What there is to learn from, and what the scan has to say of it."""
+    notes: list[Warned] = []
+    yield _tried(partial(_counted, job, dataset, index, notes))
+    yield from (Finding(True, f"{dataset.path}: {note.message} {note.hint}".rstrip()) for note in notes)
+
+
+def _counted(job: Job, dataset: Dataset, index: int, notes: list[Warned]) -> str:
+    if not is_gathered(dataset):
+        return f"{dataset.path} is turned into pictures when the job runs."
+    trigger = job.trigger_of(dataset) if isinstance(job, TrainJob) else None
+    is_video = {item.path: item.clip is not None for item in scan(dataset, trigger, index, notes)}
+    videos = sum(is_video.values())
+    pictures = count(len(is_video) - videos, "picture") if len(is_video) > videos else ""
+    found = " and ".join(filter(None, (pictures, count(videos, "video") if videos else "")))
+    return f"{dataset.path}: {found}{', with captions' if job.kind == 'train' else ''}."
+
+
+def _pictures(job: CaptionsJob | ResizeJob | SplitJob | MaskJob | ControlsJob) -> str:
+    folder = resolve(job.path)
+    number = len(pictures_in(folder))
+    if not isinstance(job, CaptionsJob):
+        apart(folder, job.to, "to")
+    elif not getattr(job, "preview", 0) and not getattr(job, "dry_run", False) and not getattr(job, "undo", None):
+        captions_folder(job)
+    return f"{job.path}: {number} picture{'s' if number != 1 else ''}."
 
 
 def _model(model: ModelSection) -> str:
-    loras = ("lora_path", "assistant_lora_path", "inference_lora_path")
+    recovery_of(model)
+    loras = ("lora_path", "assistant_lora_path", "inference_lora_path", "accuracy_recovery_adapter")
     named = {f"model.{key}": name for key in loras if (name := getattr(model, key))} | other_places(model)
     for key, name in named.items():
         find_place(name, key)  # what is on the hub is seen when it is fetched

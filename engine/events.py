@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -34,6 +34,7 @@ class Progress(_Event):
     kind: Literal["progress"] = "progress"
     done: int
     total: int
+    """0 where nobody knows yet."""
     what: str = ""
 
 
@@ -60,6 +61,45 @@ class Measured(_Event):
     value: float
 
 
+VerdictName = Literal["learning", "learned", "overcooked", "not learning"]
+
+
+class Verdict(_Event):
+    """How the run is doing, by the loss on pictures that it is not trained on; and the numbers behind it."""
+
+    kind: Literal["verdict"] = "verdict"
+    step: int
+    verdict: VerdictName
+    best_step: int
+    """Where that loss was lowest."""
+    first: float
+    """The loss before the first step."""
+    best: float
+    now: float
+    training_first: float | None = None
+    """The loss on what is trained on: the mean of the first tenth, and of the last."""
+    training_now: float | None = None
+
+
+class Changed(_Event):
+    """A setting was changed while the run was on: from the next step on it is this."""
+
+    kind: Literal["changed"] = "changed"
+    step: int
+    """Steps that were done."""
+    key: str
+    """As in the job: train.lr."""
+    before: Any
+    value: Any
+
+
+class WentBack(_Event):
+    """The run goes on from an earlier step: what came after it does not count any more."""
+
+    kind: Literal["went_back"] = "went_back"
+    step: int
+
+
 class Sampled(_Event):
     """A picture was made."""
 
@@ -73,6 +113,18 @@ class Sampled(_Event):
     """In a comparison: the name of the checkpoint that made it; empty for the run's own samples."""
 
 
+class Captioned(_Event):
+    """A picture has a caption: written, or only shown."""
+
+    kind: Literal["captioned"] = "captioned"
+    path: str
+    """The picture, relative to its folder."""
+    text: str
+    before: str | None = None
+    """What it was; None where there was none."""
+    written: bool = True
+
+
 class Saved(_Event):
     """A checkpoint has its final name: from now on it survives anything."""
 
@@ -80,6 +132,13 @@ class Saved(_Event):
     step: int
     path: Path
     final: bool = False
+
+
+class Noted(_Event):
+    """Something worth knowing; nothing is amiss."""
+
+    kind: Literal["noted"] = "noted"
+    message: str
 
 
 class Warned(_Event):
@@ -106,7 +165,7 @@ class Failed(_Event):
 
 
 Event = Annotated[
-    Phase | Progress | Step | Measured | Sampled | Saved | Warned | Finished | Failed,
+    Phase | Progress | Step | Measured | Verdict | Changed | WentBack | Sampled | Captioned | Saved | Noted | Warned | Finished | Failed,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
@@ -128,15 +187,33 @@ def describe(event: Event) -> str:
             peak = f"  (the phase before held {event.peak / 2**30:.2f} GB at most)" if event.peak else ""
             return f"{event.name}{peak}"
         case Progress():
-            return f"  {event.what} {event.done} of {event.total}".replace("   ", "  ")
+            return f"  {event.what} {event.done}{f' of {event.total}' if event.total else ''}".replace("   ", "  ")
         case Step():
             return f"  step {event.step} of {event.total}  loss {event.loss:.4f}  lr {event.lr:.2e}  {event.seconds:.2f} s a step"
         case Measured():
-            return f"  {event.name} {event.value:.3f} at step {event.step}"
+            return f"  {event.name} {event.value:.4g} at step {event.step}"
+        case Verdict():
+            sentence = {
+                "learning": "Learning: it still gets better on pictures that it is not trained on.",
+                "learned": "Learned: on pictures that it is not trained on, it hardly gets better any more.",
+                "overcooked": f"Overcooked: on pictures that it is not trained on, it was best at step {event.best_step} and gets worse.",
+                "not learning": "Not learning: on pictures that it is not trained on, it is as it was before the first step.",
+            }[event.verdict]
+            training = f" Training loss {event.training_first:.4f}, now {event.training_now:.4f}." if event.training_now is not None else ""
+            return f"{sentence} Validation loss {event.first:.4f}, at best {event.best:.4f}, now {event.now:.4f}.{training}"
+        case Changed():
+            return f"  {event.key} is {event.value} after step {event.step}; it was {event.before}"
+        case WentBack():
+            return f"  back to step {event.step}"
         case Sampled():
             return f"  sample {event.path}: {event.prompt}"
+        case Captioned():
+            was = f"{event.before} → " if event.before is not None else ""
+            return f"  {event.path}: {was}{event.text}{'' if event.written else '  (not written)'}"
         case Saved():
             return f"  saved {event.path}"
+        case Noted():
+            return f"  {event.message}"
         case Warned():
             return f"Warning: {event.message} {event.hint}".rstrip()
         case Finished():

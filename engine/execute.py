@@ -20,6 +20,14 @@ KINDS: dict[str, str] = {
     "train": "engine.training.trainer:train",
     "generate": "engine.sampling.generate:generate",
     "vae": "engine.training.vae:train_vae",
+    "caption": "engine.tools.caption:caption",
+    "edit_captions": "engine.tools.edit_captions:edit_captions",
+    "resize": "engine.tools.resize:resize",
+    "frames": "engine.tools.frames:frames",
+    "split": "engine.tools.split:split",
+    "mask": "engine.tools.masks:mask",
+    "controls": "engine.tools.controls:controls",
+    "ema": "engine.tools.average:average",
 }
 """Kind of job → module:function(job, folder, control) -> Iterator[Event]. Extensions add theirs."""
 

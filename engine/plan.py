@@ -7,6 +7,7 @@ are counted, not guessed. Activations are an estimate (see ``_activations``); th
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,20 +18,22 @@ import diffusers
 import torch
 from torch import nn
 
+from .data.clips import MOST_FRAMES
 from .errors import JobError
 from .families.base import ModelFamily
 from .families.catalog import base_of, defaults_of, family_name, load_family, locate, pipeline_in
-from .jobs import Full, TrainJob
+from .jobs import Full, ModelSection, TrainJob
 from .network.adapter import find_targets
 from .network.attach import attach
 from .network.choosing import choose
 from .network.full import FullNetwork
 from .network.reader import read_header
+from .training.optimizers import OPTIMIZERS
 
 CONFIGS = Path(__file__).parent / "families" / "configs"
 BYTES = {
     "fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "qfloat8": 1.0, "qint8": 1.0, "int8": 1.0, "float8": 1.0, "qint4": 0.5, "nf4": 0.5, "fp4": 0.5, "qint2": 0.25,
-}  # fmt: skip
+} | {f"uint{bits}": bits / 8 + 3 / 64 for bits in range(2, 8)}  # fmt: skip
 """Of a weight."""
 SCALES = 1.06
 """Quantized weights come with scales, and a few layers stay as they are."""
@@ -108,11 +111,13 @@ def _stages(
     job: TrainJob, family: type[ModelFamily], denoiser: nn.Module, config: dict, folder: Path | None, parameters: int, trained: int
 ) -> Iterator[Stage]:
     model, full = job.model, isinstance(job.network, Full)
-    held = "fp32" if full else "bf16" if model.dtype == "auto" else model.dtype
+    held = job.train.weights_dtype if full else "bf16" if model.dtype == "auto" else model.dtype
     side = max(_sides(job))
     text = _text_parameters(job, family, folder) * _size_of(model.qtype_te if _quantizes_text(job) else held)
-    weights = parameters * _size_of(model.qtype if model.quantize else held) / 1e9
-    learning = trained * (4 * (not full) + 4 + (2 if "8bit" in job.train.optimizer else 8) + 4 * job.train.ema_config.use_ema) / 1e9
+    weights = parameters * _size_of(model.qtype if model.quantize else held) / 1e9 + _recovery(model, denoiser)
+    optimizer = OPTIMIZERS[job.train.optimizer]
+    remembered = optimizer.state_bytes / (4 if optimizer.on_cards else 1)
+    learning = trained * (BYTES[held] if full else 8) / 1e9 + trained * (remembered + 4 * job.train.ema_config.use_ema) / 1e9
     made = _activations(job, denoiser, config, side)
     yield Stage("Encoding captions", (("text encoders", text),))
     yield Stage("Encoding pictures", (("autoencoder", VAE * BYTES[held] / 2), ("activations", _of_pixels(max(side**2, min(8 * side**2, 8 * 512**2)), BYTES[held]))))
@@ -123,6 +128,12 @@ def _stages(
         area = (job.sample.width or drawn.width) * (job.sample.height or drawn.height)
         decoding = _of_pixels(area, BYTES[held]) + VAE * BYTES[held] / 2
         yield Stage("Samples", (("model", weights), *kept, ("optimizer", learning), ("decoding", decoding)))
+
+
+def _recovery(model: ModelSection, denoiser: nn.Module) -> float:
+    """GB of an accuracy recovery adapter: rank 16 on each linear layer in half precision, as the published ones are said to be."""
+    layers = [layer for layer in denoiser.modules() if isinstance(layer, nn.Linear)] if model.accuracy_recovery_adapter else []
+    return sum(layer.in_features + layer.out_features for layer in layers) * 16 * 2 / 1e9
 
 
 def _activations(job: TrainJob, denoiser: nn.Module, config: dict, side: int) -> float:
@@ -136,11 +147,19 @@ def _activations(job: TrainJob, denoiser: nn.Module, config: dict, side: int) ->
         return job.train.batch_size * latent * config["block_out_channels"][0] * 2 * 140 * share / 1e9
     blocks = sum(len(part) for part in denoiser.children() if isinstance(part, nn.ModuleList))
     features = Counter(layer.in_features for layer in denoiser.modules() if isinstance(layer, nn.Linear)).most_common(1)[0][0]
-    pictures = 1 + max(len(dataset.control_path) for dataset in job.datasets)
-    tokens = pictures * latent / 4 + (defaults_of(job.model.name_or_path, job.model.arch).max_sequence_length or 256)
+    pictures = 1 + max(
+        dataset.num_controls_from_same_folder if dataset.control_from_same_folder else len(dataset.control_path) for dataset in job.datasets
+    )
+    tokens = pictures * _latent_frames(job) * latent / 4 + (defaults_of(job.model.name_or_path, job.model.arch).max_sequence_length or 256)
     of_block, of_input = 40, 2
     each = of_input * blocks + of_block if job.train.gradient_checkpointing else of_block * blocks
     return job.train.batch_size * tokens * features * each / 1e9
+
+
+def _latent_frames(job: TrainJob) -> int:
+    """Of the longest videos, as the autoencoders of videos press them: four frames into one, but for the first."""
+    longest = max(dataset.num_frames or (MOST_FRAMES if dataset.auto_frame_count else 1) for dataset in job.datasets)
+    return (longest - 1) // 4 + 1
 
 
 def _of_pixels(pixels: float, width: float) -> float:
@@ -158,8 +177,9 @@ def _quantizes_text(job: TrainJob) -> bool:
 
 def _sides(job: TrainJob) -> list[int]:
     default = defaults_of(job.model.name_or_path, job.model.arch).resolution
-    asked = [dataset.resolution or default for dataset in job.datasets]
-    return [side for one in asked for side in ([one] if isinstance(one, int) else one)]
+    asked = [dataset.resolution or default for dataset in job.datasets if not dataset.buckets]
+    given = [math.isqrt(width * height) for dataset in job.datasets for width, height in dataset.buckets]
+    return [side for one in asked for side in ([one] if isinstance(one, int) else one)] + given
 
 
 def _family_of(job: TrainJob) -> str | None:

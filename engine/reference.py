@@ -185,4 +185,15 @@ def _aliases(field: FieldInfo) -> str:
     return f" Also named {', '.join(f'`{name}`' for name in field.validation_alias.choices[1:])}."
 
 
-PAGES: dict[Path, Callable[[], str]] = {ROOT / "docs" / "jobs.md": reference, ROOT / "docs" / "models.md": models}
+def noise_levels() -> str:
+    """The picture of noise levels."""
+    from .training.curves import noise_levels as drawn  # loads torch
+
+    return drawn()
+
+
+PAGES: dict[Path, Callable[[], str]] = {
+    ROOT / "docs" / "jobs.md": reference,
+    ROOT / "docs" / "models.md": models,
+    ROOT / "docs" / "images" / "noise_levels.svg": noise_levels,
+}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import yaml
+from pydantic import Field
 
 from .jobs.base import Strict
 
@@ -27,6 +29,8 @@ class Settings(Strict):
     """Data sets made in the app are kept here."""
     cache: Path = Path("cache")
     """Latents and text embeddings are kept here; it can be deleted at any time."""
+    cache_limit_gb: Annotated[float | None, Field(ge=0)] = 50.0
+    """Room that the caches may take. Beyond it, what was used longest ago is deleted when a run begins. null: no limit."""
     models: Path | None = None
     """Folder with base models, looked into before the hub is asked."""
 

@@ -52,8 +52,8 @@ class Desk:
         dataset = dataset if dataset in names else names[0] if names else None
         base = base_of(base_path or "") or BASES[0]
         folder = library.folder(dataset) if dataset else None
-        captions = [library.caption(path) for path in library.pictures(dataset)] if dataset else []
-        return drafts.begin(base, drafts.free_name(dataset or "my-lora", self._taken()), folder, captions)
+        captions = list(library.captions(dataset).values()) if dataset else []
+        return drafts.begin(base, drafts.free_name(dataset or "my-lora", self.studio.names()), folder, captions)
 
     def begin(self, dataset: str | None) -> Draft:
         """A new job for a data set, on the base model of the last one."""
@@ -131,10 +131,6 @@ class Desk:
     def _proposal(self, path: object, base_path: str | None) -> Draft:
         name = self.studio.library.name_of(path)
         return self.fresh(name, base_path) if name else {}
-
-    def _taken(self) -> set[str]:
-        runner = self.studio.runner
-        return {record.name for record in runner.runs()} | {path.name for path in runner.root.iterdir()}
 
 
 def _facts(base: drafts.BaseInfo) -> str:

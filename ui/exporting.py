@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Literal
 
+from engine.data.zips import export_zip
 from engine.runs.atomic import replace_file
 from engine.runs.folder import EXPERTS
 
@@ -34,6 +36,14 @@ def export(studio: Studio, source: Path, form: Form, name: str) -> Path:
     if not whole.is_file():
         replace_file(whole, lambda new: _zip(new, made))
     return whole
+
+
+def export_set(studio: Studio, name: str) -> Path:
+    """A data set as a zip that can be downloaded. Only the newest one is kept."""
+    folder = studio.cache / "exports" / "sets"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return export_zip(studio.library.folder(name), folder / f"{name}.zip")
 
 
 def experts_of(source: Path) -> dict[str, Path]:

@@ -274,7 +274,8 @@ def _shape(kinds: list[Any], choices: list[Any]) -> str:
     if bool in kinds:
         return "bool"
     lists = [kind for kind in kinds if get_origin(kind) is list]
-    if any(_models(kind) for kind in lists) or any(get_origin(kind) is dict for kind in kinds):
+    inner = [get_origin(kind) for one in lists for kind in _kinds(get_args(one)[0])]
+    if any(_models(kind) for kind in lists) or dict in [get_origin(kind) for kind in kinds] or list in inner:
         return "yaml"
     if lists:
         return "lines" if str in _kinds(get_args(lists[0])[0]) else "numbers"

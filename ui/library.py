@@ -1,4 +1,4 @@
-"""Data sets that are made in the app: folders of pictures with a .txt beside each, and nothing else in them.
+"""Data sets that are made in the app: folders of pictures and videos with a .txt beside each.
 
 What comes in is copied and checked; what is deleted lies in a hidden folder beside the data sets until it is put back.
 """
@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-import re
 import shutil
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from engine.data.caption_sources import Said, all_said
 from engine.data.captions import read_caption
-from engine.data.findings import Finding, find_problem, findings
-from engine.data.pictures import IMAGE_SUFFIXES, find_pictures
+from engine.data.clips import VIDEO_SUFFIXES, probe
+from engine.data.facts import look_at
+from engine.data.pictures import IMAGE_SUFFIXES, PictureError
+from engine.data.report import Finding, findings
+from engine.data.scan import find_media
+from engine.data.zips import Limits, clean, unpack
 from engine.errors import JobError
+from engine.jobs import Dataset
 from engine.runs.atomic import replace_file, replace_text
-from engine.runs.folder import DEVICES, slug
+from engine.runs.folder import slug
 from engine.settings import resolve
 
 from . import thumbs
@@ -31,6 +35,7 @@ from . import thumbs
 CAPTION = ".txt"
 MOST_FILES, MOST_BYTES, MOST_BYTES_IN_ALL = 20_000, 512 * 2**20, 16 * 2**30
 TRASH = ".deleted"
+MEDIA = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
 @dataclass
@@ -115,7 +120,12 @@ class Library:
         return name
 
     def pictures(self, name: str) -> list[Path]:
-        return find_pictures(self.folder(name))
+        """Its pictures and videos, in the order of their names."""
+        return find_media(self.folder(name))
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set as the section of a job."""
+        return Dataset(path=str(self.folder(name)), caption_ext=CAPTION)
 
     def key(self, picture: Path) -> str:
         """A picture as "data set/file", which is what the page holds of it."""
@@ -143,10 +153,27 @@ class Library:
         return self._findings[folder][1]
 
     def caption(self, picture: Path) -> str:
+        return self.said(picture)[0]
+
+    def said(self, picture: Path) -> tuple[str, str]:
+        """The caption that counts, and the name of the file that it stands in: the .txt, else a .json or a table, where there is one."""
         try:
-            return read_caption(picture, CAPTION) or ""
+            if own := read_caption(picture, CAPTION):
+                return own, picture.with_suffix(CAPTION).name
+            name = picture.relative_to(self.root).parts[0]
+            said = all_said([picture], self.folder(name), self.dataset(name)).get(picture)
         except JobError:
-            return ""  # it is locked, which is one of the findings
+            return "", ""  # it is locked or damaged, which is one of the findings
+        return (said.text or "", said.place) if said else ("", "")
+
+    def captions(self, name: str) -> dict[Path, str]:
+        """The caption that counts of each picture of a data set; "" where there is none."""
+        pictures, said = self.pictures(name), dict[Path, Said]()
+        try:
+            said = all_said(pictures, self.folder(name), self.dataset(name))
+        except JobError:
+            return {path: self.caption(path) for path in pictures}  # one is locked or damaged: the others count
+        return {path: (said[path].text or "") if path in said else "" for path in pictures}
 
     def write_caption(self, key: str, text: str) -> None:
         """The caption as the picture's .txt, at once or not at all; without words there is no file."""
@@ -240,12 +267,12 @@ class Library:
         self, folder: Path, item: _Arrival, stems: dict[tuple[str, str], list[str]], added: Added
     ) -> None:
         key, suffix = (item.group, Path(item.name).stem), Path(item.name).suffix.lower()
-        if problem := find_problem(item.path):
+        if problem := _fault(item.path):
             added.refused.append((item.name, f"cannot be read: {problem}"))
             return
         stem, number = _clean(key[1]), 2
         # one of another kind, too: both would have the same caption
-        while there := [path for kind in IMAGE_SUFFIXES if (path := folder / f"{stem}{kind}").exists()]:
+        while there := [path for kind in MEDIA if (path := folder / f"{stem}{kind}").exists()]:
             if any(filecmp.cmp(path, item.path, shallow=False) for path in there):
                 stems.setdefault(key, []).append(stem)
                 added.known += 1
@@ -257,7 +284,18 @@ class Library:
 
 
 def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+    return Path(name).suffix.lower() in MEDIA and not name.startswith(".")
+
+
+def _fault(path: Path) -> str:
+    """Why a file cannot be used, after its name; "" if it can."""
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return look_at(path).reason
+    try:
+        probe(path)
+    except PictureError as error:
+        return error.reason
+    return ""
 
 
 def _wanted(name: str) -> bool:
@@ -265,11 +303,7 @@ def _wanted(name: str) -> bool:
 
 
 def _clean(stem: str) -> str:
-    """A file name that every system takes; letters of any script stay."""
-    text = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", stem).strip(" .")
-    text = text.encode("utf-8", "ignore")[:180].decode("utf-8", "ignore").rstrip(" .")  # a name has 255 bytes
-    text = f"{text}_" if DEVICES.fullmatch(text) else text
-    return text or hashlib.sha256(stem.encode("utf-8", "replace")).hexdigest()[:8]
+    return clean(stem) or hashlib.sha256(stem.encode("utf-8", "replace")).hexdigest()[:8]
 
 
 @contextmanager
@@ -289,55 +323,7 @@ def _unpacked(uploads: list[Path]) -> Iterator[tuple[list[_Arrival], Added]]:
 
 
 def _unzip(archive: Path, room: Path, added: Added) -> list[_Arrival]:
-    """The pictures and captions of a zip, under names of our own. What its directory claims about names and sizes is not believed."""
-    room.mkdir()
-    found: list[_Arrival] = []
-    room_left = min(MOST_BYTES_IN_ALL, shutil.disk_usage(room).free // 2)
-    try:
-        with zipfile.ZipFile(archive) as file:
-            members = [member for member in file.infolist() if not member.is_dir()]
-            if len(members) > MOST_FILES:
-                raise JobError(f"holds {len(members):,} files; at most {MOST_FILES:,} are taken")
-            for number, member in enumerate(members):
-                inside = PurePosixPath(member.filename.replace("\\", "/"))
-                if "__MACOSX" in inside.parts or inside.name.startswith("."):
-                    continue
-                if not _wanted(inside.name):
-                    added.refused.append((inside.name, "is not a picture or a caption"))
-                    continue
-                target = room / f"{number}{inside.suffix.lower()}"
-                try:
-                    size = _extract(file, member, target, min(MOST_BYTES, room_left))
-                except (RuntimeError, OSError):  # a password, a way of packing that is not known, a full disk: for all
-                    raise
-                except Exception:  # damaged bytes raise anything at all
-                    added.refused.append((inside.name, "is damaged"))
-                    continue
-                if size is None:
-                    added.refused.append((inside.name, "is too large"))
-                    continue
-                room_left -= size
-                found.append(_Arrival(f"{archive}/{inside.parent}", inside.name, target))
-    except JobError as error:
-        added.refused.append((archive.name, error.message))
-    except Exception as error:  # damaged bytes raise anything at all, from BadZipFile to struct.error
-        secret = "password" in str(error) or "encrypted" in str(error)
-        added.refused.append(
-            (archive.name, "has a password" if secret else "cannot be opened; the zip is broken")
-        )
-    return found
-
-
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, limit: int) -> int | None:
-    """Bytes written, counted as they come; None if there are more than the limit."""
-    size = 0
-    with archive.open(member) as source, target.open("wb") as out:
-        while block := source.read(2**20):
-            size += len(block)
-            if size > limit:
-                break
-            out.write(block)
-    if size > limit:
-        target.unlink()
-        return None
-    return size
+    """The pictures and captions of a zip."""
+    limits = Limits(MOST_FILES, MOST_BYTES, MOST_BYTES_IN_ALL)
+    members = unpack(archive, room, _wanted, added.refused, limits)
+    return [_Arrival(f"{archive}/{member.place.parent}", member.place.name, member.path) for member in members]

@@ -6,6 +6,8 @@ that contains ${…} would be executed. Gradio patches the changed nodes only, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -32,10 +34,34 @@ MARKS = {"ok": "✓", "look": "!", "todo": "·"}
 Note = tuple[str, str, str, str]
 """A check in plain words: (ok | look | todo, text, label of its button or '', act)."""
 
+
+
+@dataclass(frozen=True)
+class Row:
+    """A check that names files."""
+
+    note: Note
+    files: list[tuple[str, str]] = field(default_factory=list)
+    """(name, key) of some of its files; a key makes it a button that opens the file."""
+    number: int = 0
+    """Of all its files."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A caption before and after a change."""
+
+    name: str
+    picture: Path | None
+    before: str | None
+    after: str
+
+
 # gr.HTML's prose styles off; clicks of its buttons on. Form fields that no event reads are drawn disabled unless told otherwise.
 Piece = partial(gr.HTML, apply_default_css=False, js_on_load=CLICKS)
 Choice = partial(gr.Dropdown, interactive=True)
 Options = partial(gr.Radio, interactive=True)
+Check = partial(gr.Checkbox, interactive=True)
 Words = partial(gr.Textbox, interactive=True)
 Amount = partial(gr.Slider, interactive=True, buttons=[])
 Number = partial(gr.Number, interactive=True)
@@ -64,6 +90,56 @@ def notes(items: list[Note]) -> str:
         for tone, text, label, act in items
     )
     return f'<ul class="notes">{rows}</ul>'
+
+
+def findings(rows: Sequence[Row], most: int = 6) -> str:
+    """Checks, each with its files folded away; those after the first ``most`` are folded, too."""
+    items = [_finding(row) for row in rows]
+    rest = f'<details class="more"><summary>{len(items) - most} more</summary><ul class="notes">{"".join(items[most:])}</ul></details>'
+    return f'<ul class="notes">{"".join(items[:most])}</ul>{rest if len(items) > most else ""}'
+
+
+def _finding(row: Row) -> str:
+    tone, text, label, act = row.note
+    names = "".join(button(name, "open", "name", key=key) if key else f"<span>{escape(name)}</span>" for name, key in row.files)
+    more = f"<span>and {row.number - len(row.files):,} more</span>" if row.number > len(row.files) else ""
+    which = f"<details><summary>Which</summary><p>{names}{more}</p></details>" if row.files else ""
+    return (
+        f'<li class="{tone}"><i class="mark" aria-hidden="true">{MARKS[tone]}</i><div><span>{escape(text)}</span>{which}</div>'
+        f"{button(label, act) if label else ''}</li>"
+    )
+
+
+def bars(title: str, table: Sequence[tuple[str, int]], empty: str = "") -> str:
+    """A histogram: a bar for each label."""
+    top = max((number for _, number in table), default=0) or 1
+    rows = "".join(
+        f'<div><dt>{escape(label)}</dt><dd><i style="width:{100 * number / top:.1f}%"></i><b>{number:,}</b></dd></div>' for label, number in table
+    )
+    return f'<section class="bars"><h3>{escape(title)}</h3>{f"<dl>{rows}</dl>" if table else f"<p>{escape(empty)}</p>"}</section>'
+
+
+def cropped(path: Path, size: tuple[int, int], box: tuple[float, float, float, float] | None, words: Sequence[str]) -> str:
+    """A picture of ``size`` with a frame around ``box``, the part that is shown, and the rest dimmed; then a line for each of ``words``."""
+    width, height = size
+    frame = ""
+    if box:
+        left, top, right, bottom = box
+        shares = {"left": left / width, "top": top / height, "width": (right - left) / width, "height": (bottom - top) / height}
+        place = ";".join(f"{name}:{100 * share:.2f}%" for name, share in shares.items())
+        frame = f'<i class="kept" style="{place}"></i>'
+    lines = "".join(f'<p class="hint">{escape(line)}</p>' for line in words if line)
+    return f'<div class="crop" style="--shape:{width / height:.4f}"><img src="{escape(url(path))}" alt="">{frame}</div>{lines}'
+
+
+def wordings(rows: Sequence[Wording]) -> str:
+    """Captions and what they were, with their pictures."""
+    items = ""
+    for row in rows:
+        image = f'<img src="{escape(url(row.picture))}" alt="" loading="lazy">' if row.picture else '<i class="face"></i>'
+        before = f"<del>{escape(row.before)}</del>" if row.before and row.before != row.after else ""
+        items += f'<li>{image}<div><b>{escape(row.name)}</b>{before}<ins>{escape(row.after)}</ins></div></li>'
+    return f'<ul class="wordings">{items}</ul>' if rows else ""
 
 
 def meter(share: float, label: str) -> str:

@@ -89,7 +89,7 @@ def about_pictures(studio: Studio, draft: Draft) -> list[Note]:
     notes: list[Note] = [
         ("look", found.message.removesuffix("."), "Open", "datasets")
         for found in studio.library.findings(name, _side(draft))
-        if found.level == "look"
+        if found.level != "ok"
     ]
     captions = [studio.library.caption(picture) for picture in pictures]
     if not notes:
@@ -122,9 +122,7 @@ def refuse_what_cannot_work(studio: Studio, draft: Draft) -> None:
         raise JobError(f"{name} has no pictures.", "Add some first.")
     captioned = form.get(draft, "datasets.0.default_caption", None) is not None
     for found in studio.library.findings(name):
-        if found.level == "look" and (
-            found.kind == "unreadable" or (found.kind == "caption" and not captioned)
-        ):
+        if found.level == "problem" and not (found.kind == "caption" and captioned):
             raise JobError(found.message, "Open the data set and mend it there.")
 
 

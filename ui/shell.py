@@ -5,6 +5,7 @@ All state is the server's: the run folders, the queue, the memory of the app. A 
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from engine.errors import JobError
 from engine.queue import Runner, RunRecord
 from engine.settings import load_settings
 
-from . import drawer, pieces
+from . import chores, drafts, drawer, pieces
 from .desk import Desk
 from .pieces import Piece
 from .studio import Studio
@@ -188,6 +189,9 @@ class Window:
         on(self.run.again.click, lambda: self._to_train(None), None, [*travel, *self.form.outputs])
         on(self.run.proceed.click, self._continue, self.shown, travel)
         on(self.run.pick_best.click, self._pick, self.shown, [self.pages, *self.sample.outputs])
+        on(self.run.write_all.click, self._caption_all, self.shown, travel)
+        for preview, button in ((True, self.data.captioning.try_it), (False, self.data.captioning.start)):
+            on(button.click, partial(self._caption, preview), self.data.captioning.inputs, travel)
         on(self.run.film.click, self._enlarge, self.shown, [self.pages, *self.sample.outputs])
         on(self.sample.table.click, self._away, None, travel)
 
@@ -244,6 +248,25 @@ class Window:
         except JobError as error:
             gr.Warning(escape(str(error)), title="That did not work")
         return self._open_run(name)
+
+    def _caption(self, preview: bool, *values: Any) -> Updates:
+        """Captions by a model: a run, whose page shows them as they come."""
+        dataset = self.studio.memory.get("dataset")
+        name = self.data.captioning.submit(dataset, preview, *values) if dataset else None
+        return self._open_run(name) if name else {}
+
+    def _caption_all(self, name: str) -> Updates:
+        """After a preview: the same captioner, for all pictures."""
+        record = self._record(name)
+        job = self.studio.job(record) if record else None
+        if job is None or not chores.is_preview(job):
+            return {}
+        wish = drafts.free_name(job.name.removesuffix("-preview"), self.studio.names())
+        try:
+            return self._open_run(self.runner.submit(job.model_copy(update={"name": wish, "preview": 0})))
+        except JobError as error:
+            gr.Warning(escape(str(error)), title="That did not work")
+            return {}
 
     def _pick(self, name: str) -> Updates:
         return self.sample.open(name) | {

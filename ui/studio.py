@@ -68,6 +68,10 @@ class Studio:
             return None
         return self._jobs[record.folder][1]
 
+    def names(self) -> set[str]:
+        """Names that a new run cannot have."""
+        return {record.name for record in self.runner.runs()} | {path.name for path in self.runner.root.iterdir()}
+
     def trainings(self) -> list[RunRecord]:
         """Runs that make a LoRA or a model, the newest first; drawings are not among them."""
         return [record for record in self.runner.runs() if record.kind != "generate"]
@@ -111,8 +115,8 @@ class Studio:
         if newest:
             return record.folder / newest.path
         job = self.job(record)
-        if isinstance(job, TrainJob):
-            name = Path(job.datasets[0].path).name
+        path = job.datasets[0].path if isinstance(job, TrainJob) else getattr(job, "path", None)
+        if name := self.library.name_of(path):
             try:
                 return self.library.thumbnail(self.library.pictures(name)[0])
             except (JobError, IndexError, OSError):

@@ -1,4 +1,4 @@
-"""Small copies of pictures, kept outside the data sets. The app serves these, never the pictures themselves."""
+"""Small copies of pictures, and of the first frames of videos, kept outside the data sets. The app serves these, never the pictures themselves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from engine.data.clips import VIDEO_SUFFIXES, Cut, read_first
 from engine.data.pictures import decode
 from engine.runs.atomic import replace_file
 
@@ -19,7 +20,7 @@ def thumbnail(picture: Path, cache: Path, side: int = SMALL) -> Path:
     key = hashlib.sha256(f"{picture}|{facts.st_mtime_ns}|{facts.st_size}|{side}".encode()).hexdigest()[:32]
     path = cache / f"{key}.jpg"
     if not path.is_file():
-        small = decode(picture, side)
+        small = read_first(picture, Cut(1)) if picture.suffix.lower() in VIDEO_SUFFIXES else decode(picture, side)
         small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
         cache.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda new: small.save(new, "JPEG", quality=85))

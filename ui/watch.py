@@ -9,7 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.events import Event, Failed, Finished, Phase, Progress, Sampled, Saved, Step, Warned, describe
+from engine.events import (
+    Captioned,
+    Event,
+    Failed,
+    Finished,
+    Phase,
+    Progress,
+    Sampled,
+    Saved,
+    Step,
+    Warned,
+    describe,
+)
 from engine.jobs import Job, TrainJob
 
 ENOUGH = 5
@@ -36,6 +48,8 @@ class History:
     drawn: int = 0
     """Pictures that have come, those that came twice too."""
     saved: dict[int, Path] = field(default_factory=dict)
+    captioned: dict[str, Captioned] = field(default_factory=dict)
+    """Picture → its caption, in the order in which they came."""
     warnings: list[Warned] = field(default_factory=list)
     end: Finished | Failed | None = None
     lines: list[str] = field(default_factory=list)
@@ -60,6 +74,8 @@ class History:
             case Sampled():
                 self.frames[event.column, event.step, event.index] = event
                 self.drawn += 1
+            case Captioned():
+                self.captioned[event.path] = event
             case Saved():
                 self.saved[event.step] = event.path
             case Warned():

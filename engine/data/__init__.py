@@ -6,11 +6,10 @@ What is named here needs no torch. Pixels and the caches, which do, are in ``pix
 from .batches import Batches
 from .buckets import Bucket, Placed, bucket_of, place
 from .captions import apply_trigger, dropped, read_caption
-from .findings import Finding, findings
 from .pictures import IMAGE_SUFFIXES, PictureError, find_pictures
 from .scan import Item, scan
 
 __all__ = [
-    "IMAGE_SUFFIXES", "Batches", "Bucket", "Finding", "Item", "PictureError", "Placed", "apply_trigger", "bucket_of",
-    "dropped", "find_pictures", "findings", "place", "read_caption", "scan",
+    "IMAGE_SUFFIXES", "Batches", "Bucket", "Item", "PictureError", "Placed", "apply_trigger", "bucket_of",
+    "dropped", "find_pictures", "place", "read_caption", "scan",
 ]  # fmt: skip

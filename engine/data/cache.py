@@ -1,7 +1,7 @@
 """Latents and text features that were once encoded, kept outside the data set and found again by content.
 
-What was encoded follows from the bytes of the picture, its bucket, whether it is mirrored, and ``key``: all that names
-the encoder and its options. So a trigger, repeats or dropout cost nothing, and a changed picture is encoded again, alone.
+What was encoded follows from the bytes of the picture, its bucket, what is shown of it and how, and ``key``: all that
+names the encoder and its options. So a trigger, repeats or dropout cost nothing, and a changed picture is encoded again, alone.
 B batch, C latent channels, H and W pixels, h and w latents.
 """
 
@@ -27,7 +27,7 @@ from ..events import Event, Progress, Warned
 from .buckets import Bucket, Placed
 from .notes import Notes
 from .pictures import digest
-from .pixels import VERSION, load_pixels
+from .pixels import VERSION, load_mask, load_pixels, shown_as
 from .scan import Item
 from .shards import SHARD_BYTES, Group, Shards
 from .words import name_of
@@ -38,26 +38,37 @@ EVERY = 0.25
 
 Work = tuple[str, Item, Bucket]
 """Name in the cache, and what it is made from."""
+Load = Callable[[Item, Bucket], Tensor]
+"""What is encoded of an item at the size of a bucket."""
 
 
-class LatentCache:
-    """Mean and standard deviation of the latents of pictures, in ``folder``; ``memory`` is the most bytes to hold."""
+class PictureCache:
+    """What was made of pictures at the sizes of their buckets: for each a group of tensors."""
 
-    def __init__(self, folder: Path, key: Mapping[str, Any], memory: int | None = None):
-        self._shards = Shards(_folder_of(folder, "latents", {"pixels": VERSION, **key}), memory)
+    load: Load
+    what: str
+    """How the pictures are called in progress."""
+
+    def __init__(self, folder: Path, kind: str, key: Mapping[str, Any], memory: int | None = None):
+        self._shards = Shards(_folder_of(folder, kind, {"pixels": VERSION, **key}), memory)
         self._notes = Notes(folder)
         self._digests: dict[Path, str] = {}
-        self._names: dict[tuple[Path, bool, Bucket], str] = {}
+        self._names: dict[tuple[Path, str, Bucket], str] = {}
 
-    def fill(
+    @staticmethod
+    def file_of(item: Item) -> Path:
+        """The file that it is made from."""
+        return item.path
+
+    def fill_with(
         self,
+        encode: Callable[[Sequence[Item], Tensor], Group],
         items: Sequence[Item],
         placements: Sequence[Placed],
-        encode: Callable[[Tensor], tuple[Tensor, Tensor]],
         batch_size: int,
         control: Control,
     ) -> Iterator[Event]:
-        """Encodes what is missing: ``encode`` takes pixels BCHW in [-1, 1] and gives mean and deviation BChw.
+        """Makes what is missing: ``encode`` takes a batch and gives named tensors whose first dimension is the batch.
 
         ``batch_size`` is for pictures of up to 512 x 512 pixels; larger ones come in fewer, in about the same memory. Ends early, with what it has kept, when asked to stop.
         """
@@ -68,13 +79,12 @@ class LatentCache:
         missing = set(self._shards.missing([name for name, _, _ in works]))
         yield from _told(self._shards)
         batches = _batches(works, missing, batch_size)
-        progress = _Progress(len(missing), "pictures")
+        progress = _Progress(len(missing), self.what)
         try:
-            for batch, pixels in _loaded(batches):
-                mean, std = (part.detach().cpu() for part in encode(pixels))
-                _check_finite(batch, mean, std)
-                for (name, _, _), one_mean, one_std in zip(batch, mean, std, strict=True):
-                    self._shards.add(name, {"mean": one_mean.clone(), "std": one_std.clone()})
+            for batch, pixels in _loaded(batches, self.load):
+                made = {name: tensor.detach().cpu() for name, tensor in encode([item for _, item, _ in batch], pixels).items()}
+                for row, (name, _, _) in enumerate(batch):
+                    self._shards.add(name, {field: tensor[row].clone() for field, tensor in made.items()})
                 self._shards.flush(SHARD_BYTES)
                 yield from progress.add(len(batch))
                 if control.stop:
@@ -82,13 +92,12 @@ class LatentCache:
         finally:
             self._shards.flush()
 
-    def get(self, item: Item, bucket: Bucket) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation, Chw on the CPU. Not to be changed in place."""
-        group = self._shards[self._names[item.path, item.flip, bucket]]
-        return group["mean"], group["std"]
+    def group(self, item: Item, bucket: Bucket) -> Group:
+        """What was made of it, on the CPU. Not to be changed in place."""
+        return self._shards[self._names[self.file_of(item), shown_as(item), bucket]]
 
     def _read_digests(self, items: Sequence[Item], control: Control) -> Iterator[Event]:
-        paths = list(dict.fromkeys(item.path for item in items))
+        paths = list(dict.fromkeys(map(self.file_of, items)))
         progress = _Progress(len(paths), "files")
         for path, known in self._notes.about("digest", paths, digest):
             self._digests[path] = known
@@ -97,9 +106,73 @@ class LatentCache:
                 return
 
     def _work(self, item: Item, bucket: Bucket) -> Work:
-        content = f"{self._digests[item.path]} {bucket[0]}x{bucket[1]}{' mirrored' if item.flip else ''}"
-        name = self._names[item.path, item.flip, bucket] = _digest_of(content)
+        path, shown = self.file_of(item), shown_as(item)
+        content = f"{self._digests[path]} {bucket[0]}x{bucket[1]}{shown}"
+        name = self._names[path, shown, bucket] = _digest_of(content)
         return name, item, bucket
+
+
+class LatentCache(PictureCache):
+    """Mean and standard deviation of the latents of pictures, in ``folder``; ``memory`` is the most bytes to hold."""
+
+    load = staticmethod(load_pixels)
+    what = "pictures"
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], memory: int | None = None):
+        super().__init__(folder, "latents", key, memory)
+
+    def fill(
+        self,
+        items: Sequence[Item],
+        placements: Sequence[Placed],
+        encode: Callable[[Tensor], tuple[Tensor, Tensor]],
+        batch_size: int,
+        control: Control,
+        encode_reference: Callable[[Tensor, int], Tensor] | None = None,
+    ) -> Iterator[Event]:
+        """Encodes what is missing: ``encode`` takes pixels BCHW in [-1, 1], of videos BCFHW, and gives mean and deviation BChw or BCfhw.
+
+        ``encode_reference`` takes pictures and how many frames of a video they are shown for, and gives latents.
+        """
+
+        def latents(batch: Sequence[Item], pixels: Tensor) -> Group:
+            if encode_reference and (frames := batch[0].shown_for) > 1:
+                mean = encode_reference(pixels, frames)
+                std = torch.zeros_like(mean)
+            else:
+                mean, std = encode(pixels)
+            check_finite(batch, mean, std)
+            return {"mean": mean, "std": std}
+
+        yield from self.fill_with(latents, items, placements, batch_size, control)
+
+    def get(self, item: Item, bucket: Bucket) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, Chw on the CPU. Not to be changed in place."""
+        group = self.group(item, bucket)
+        return group["mean"], group["std"]
+
+
+class MaskCache(PictureCache):
+    """Masks at the sizes of their buckets. An item that has none is learned whole."""
+
+    load = staticmethod(load_mask)
+    what = "masks"
+
+    def __init__(self, folder: Path, memory: int | None = None):
+        super().__init__(folder, "masks", {}, memory)
+
+    @staticmethod
+    def file_of(item: Item) -> Path:
+        return item.mask or item.path
+
+    def fill(self, items: Sequence[Item], placements: Sequence[Placed], control: Control) -> Iterator[Event]:
+        """Reads what is missing."""
+        masked = [placed for placed in placements if items[placed.item].mask]
+        yield from self.fill_with(lambda batch, masks: {"mask": masks}, items, masked, 1, control)
+
+    def get(self, item: Item, bucket: Bucket) -> Tensor:
+        """uint8 1HW at the size of the bucket, 255 where all is learned."""
+        return self.group(item, bucket)["mask"] if item.mask else load_mask(item, bucket)
 
 
 class TextCache:
@@ -158,30 +231,30 @@ class _Progress:
 
 
 def _batches(works: Sequence[Work], missing: set[str], batch_size: int) -> Iterator[list[Work]]:
-    """What is missing, in batches of one bucket.
+    """What is missing, in batches of one bucket and one length.
 
     They are cut from all that is wanted, there or not: so a run that was killed meanwhile goes on with the batches that
     it would have had, and gets the same bits.
     """
-    buckets: dict[Bucket, dict[str, Work]] = {}
+    alike: dict[tuple[Bucket, int, int], dict[str, Work]] = {}
     for work in works:
-        buckets.setdefault(work[2], {})[work[0]] = work
-    for (width, height), bucket in buckets.items():
+        alike.setdefault((work[2], work[1].frames, work[1].shown_for), {})[work[0]] = work
+    for ((width, height), frames, _), bucket in alike.items():
         members = list(bucket.values())
-        count = max(1, min(batch_size, batch_size * BATCH_AREA // (width * height)))
+        count = max(1, min(batch_size, batch_size * BATCH_AREA // (width * height * frames)))
         for start in range(0, len(members), count):
             if batch := [work for work in members[start : start + count] if work[0] in missing]:
                 yield batch
 
 
-def _loaded(batches: Iterator[list[Work]]) -> Iterator[tuple[list[Work], Tensor]]:
+def _loaded(batches: Iterator[list[Work]], load: Load) -> Iterator[tuple[list[Work], Tensor]]:
     """Each batch with its pixels BCHW, decoded by several threads while the ones before it are encoded."""
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[tuple[list[Work], list[Future[Tensor]]]] = deque()
         try:
             for batch in batches:
-                waiting.append((batch, [pool.submit(load_pixels, item, bucket) for _, item, bucket in batch]))
+                waiting.append((batch, [pool.submit(load, item, bucket) for _, item, bucket in batch]))
                 if len(waiting) > math.ceil(workers / len(batch)):
                     ready, futures = waiting.popleft()
                     yield ready, torch.stack([future.result() for future in futures])
@@ -192,8 +265,9 @@ def _loaded(batches: Iterator[list[Work]]) -> Iterator[tuple[list[Work], Tensor]
             pool.shutdown(cancel_futures=True)
 
 
-def _check_finite(batch: Sequence[Work], mean: Tensor, std: Tensor) -> None:
-    for (_, item, _), one_mean, one_std in zip(batch, mean, std, strict=True):
+def check_finite(batch: Sequence[Item], mean: Tensor, std: Tensor) -> None:
+    """Raises JobError for latents that are no numbers."""
+    for item, one_mean, one_std in zip(batch, mean, std, strict=True):
         if not (one_mean.isfinite().all() and one_std.isfinite().all()):
             raise JobError(
                 f"The autoencoder turned {name_of(item.path)} into values that are no numbers.",

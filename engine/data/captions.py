@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import functools
+import os
 from pathlib import Path
 
 from ..errors import JobError
@@ -19,33 +21,40 @@ def read_caption(path: Path, caption_ext: str = ".txt") -> str | None:
 
 def read_text(path: Path, caption_ext: str = ".txt") -> tuple[str | None, bool]:
     """The caption, and whether its file was Unicode, as it should be. Other files are read as Windows wrote them."""
-    file = caption_file(path, caption_ext)
-    for candidate in (file, file.with_name(path.stem + file.name[len(path.stem) :].upper())):
+    stem, ending = os.path.splitext(path)[0], _ending(caption_ext)
+    for name in (stem + ending, stem + ending.upper()):  # text and no Path: with very many that counts
         try:
-            data = candidate.read_bytes()
+            with open(name, "rb", buffering=0) as file:
+                data = file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             continue
         except OSError as error:
             raise JobError(
-                f"The caption {name_of(candidate)} cannot be read: {error.strerror}.",
+                f"The caption {name_of(Path(name))} cannot be read: {error.strerror}.",
                 "Allow this user to read it.",
             ) from error
-        text, unicode = _decode(data)
+        text, unicode = decode_text(data)
         return text.strip() or None, unicode
     return None, True
 
 
 def caption_file(path: Path, caption_ext: str = ".txt") -> Path:
     """Where the caption of the picture ``path`` is, or would be."""
+    return path.with_name(path.stem + _ending(caption_ext))
+
+
+@functools.cache
+def _ending(caption_ext: str) -> str:
     ending = caption_ext if caption_ext.startswith(".") else f".{caption_ext}"
     if "/" in ending or "\\" in ending or ending == ".":
         raise JobError(
             f"caption_ext is {caption_ext!r}.", "It is the ending of the caption files, for example .txt."
         )
-    return path.with_name(path.stem + ending)
+    return ending
 
 
-def _decode(data: bytes) -> tuple[str, bool]:
+def decode_text(data: bytes) -> tuple[str, bool]:
+    """The text of a file, and whether it was Unicode. Never fails."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what old Windows editors call Unicode
         return data.decode("utf-16", errors="replace"), True
     try:

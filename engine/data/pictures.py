@@ -10,7 +10,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -52,15 +52,20 @@ class PictureError(JobError):
 
 def find_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder and of the folders in it, in the order of their names. Hidden ones are left out."""
-    return [path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    return find_files(folder, IMAGE_SUFFIXES)
 
 
 def find_foreign(folder: Path) -> list[Path]:
     """Pictures of kinds that cannot be read here, in the order of their names."""
-    return [path for path in _files(folder) if path.suffix.lower() in FOREIGN_SUFFIXES]
+    return find_files(folder, FOREIGN_SUFFIXES)
 
 
-def _files(folder: Path) -> list[Path]:
+def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files with these endings in a folder and in the folders in it, in the order of their names. JobError where it cannot be read.
+
+    Hidden ones are left out.
+    """
+
     def refuse(error: OSError) -> None:
         where = printable(error.filename or folder)
         if isinstance(error, PermissionError):
@@ -77,19 +82,28 @@ def _files(folder: Path) -> list[Path]:
     for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in NOT_DATA]
         parts = Path(parent).relative_to(folder).parts
-        found += [([*parts, name], Path(parent, name)) for name in files if not name.startswith(".")]
+        found += [([*parts, name], Path(parent, name)) for name in files if _ending(name) in suffixes and not name.startswith(".")]
     return [path for _, path in sorted(found)]
+
+
+def _ending(name: str) -> str:
+    return name[name.rfind(".") :].lower()
 
 
 def measure(path: Path) -> tuple[int, int]:
     """Width and height as a person sees the picture. Reads only the head of the file."""
     with opened(path) as image:
-        width, height = image.size
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+        return upright(image)
 
 
-def decode(path: Path, side: int | None = None) -> Image.Image:
-    """The picture, upright, in sRGB, what is transparent over white; of a moving one the first frame.
+def upright(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an opened picture as a person sees it."""
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def decode(path: Path, side: int | None = None, background: str = "white") -> Image.Image:
+    """The picture, upright, in sRGB, what is transparent over the colour ``background``; of a moving one the first frame.
 
     With ``side``, it may come smaller, as long as no side is under that many pixels: a JPEG is then several times as fast.
     """
@@ -97,8 +111,20 @@ def decode(path: Path, side: int | None = None) -> Image.Image:
         if side:
             image.draft(None, (side, side))
         turn = _TURNS.get(_orientation(image))
-        picture = _over_white(_plain(image))
+        picture = over(background, plain(image))
         return picture if turn is None else picture.transpose(turn)
+
+
+def decode_mask(path: Path, alpha: bool = False) -> Image.Image:
+    """A mask, upright, in 8 bits of grey: how light the picture is, or with ``alpha`` how opaque."""
+    with opened(path) as image:
+        turn = _TURNS.get(_orientation(image))
+        if alpha:
+            image.load()
+            mask = image.convert("RGBA").getchannel("A") if image.has_transparency_data else Image.new("L", image.size, 255)
+        else:
+            mask = over("black", plain(image)).convert("L")
+        return mask if turn is None else mask.transpose(turn)
 
 
 def digest(path: Path) -> str:
@@ -119,10 +145,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except PictureError:
         raise
     except Exception as error:  # damaged bytes raise anything at all, from SyntaxError to struct.error
-        raise PictureError(path, _reason(path, error)) from error
+        raise PictureError(path, reason_of(path, error)) from error
 
 
-def _reason(path: Path, error: Exception) -> str:
+def reason_of(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, as it goes on after its name."""
     if isinstance(error, FileNotFoundError):
         return "it is a link to a file that is gone" if path.is_symlink() else "it is gone"
     if isinstance(error, PermissionError):
@@ -155,7 +182,7 @@ def _orientation(image: Image.Image) -> int:
     return 1
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def plain(image: Image.Image) -> Image.Image:
     """8 bits a channel, in sRGB as far as the file says what its colours are; RGB, or RGBA where it is transparent."""
     profile = image.info.get("icc_profile")
     image.load()
@@ -191,7 +218,8 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     return image
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def over(background: str, image: Image.Image) -> Image.Image:
+    """What is transparent is over this colour: RGB."""
     if image.mode == "RGB":
         return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")

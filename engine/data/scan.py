@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import JobError
+from ..events import Warned
 from ..jobs import Dataset
-from ..settings import resolve
-from .captions import apply_trigger, read_caption
-from .controls import find_controls
-from .pictures import PictureError, find_foreign, find_pictures, measure
+from .caption_options import wording_notes, wording_of
+from .caption_sources import find_captions, read_listing
+from .captions import apply_trigger
+from .clips import VIDEO_SUFFIXES, Clip, Cut
+from .controls import find_controls, without_mates
+from .crops import CENTRE, Focus
+from .gather import folder_of
+from .heads import Head, read_heads
+from .masks import find_masks
+from .pictures import IMAGE_SUFFIXES, PictureError, find_files, find_foreign
+from .subjects import find_focuses
 from .words import count, listed, name_of, printable
 
 
@@ -30,28 +38,95 @@ class Item:
     """Shown mirrored."""
     controls: tuple[Path, ...] = ()
     """Reference pictures, one of each control folder."""
+    flip_y: bool = False
+    """Shown upside down."""
+    mask: Path | None = None
+    """What is learned of it: a picture, or its own file, whose alpha it is then."""
+    background: str = "white"
+    """Colour behind what is transparent."""
+    focus: Focus = CENTRE
+    """What is kept of it where it is cropped."""
+    short: str | None = None
+    """Its short caption, if it has one."""
+    repeats: int = 1
+    """How often the name of its folder wants it, besides what the data set says."""
+    clip: Clip | None = None
+    """The video that it is."""
+    cut: Cut | None = None
+    """Which frames of it are learned: known once the model is."""
+    shown_for: int = 0
+    """It is not learned, but shown to the model: a reference for so many frames."""
+
+    @property
+    def frames(self) -> int:
+        """That are learned."""
+        return self.cut.frames if self.cut else 1
+
+    @property
+    def shown_cut(self) -> Cut | None:
+        """Its cut, where its own first frame is its reference picture."""
+        return self.cut if self.path in self.controls else None
 
 
-def scan(dataset: Dataset, trigger: str | None = None, index: int = 0) -> list[Item]:
+def scan(dataset: Dataset, trigger: str | None = None, index: int = 0, notes: list[Warned] | None = None) -> list[Item]:
     """The items of a data set, in the order of their names; each twice, the second mirrored, with flip_x.
 
-    Raises JobError where a person has to do something first.
+    Files that cannot be read are left out. That, and what a person should know about the captions, is added to ``notes``. Raises
+    JobError where a person has to do something first.
     """
-    folder = resolve(dataset.path)
-    paths = find_pictures(folder)
+    given = folder_of(dataset)
+    listing = read_listing(given) if given.suffix.lower() == ".json" and given.is_file() else None
+    folder, paths = (listing.folder, listing.paths) if listing else (given, without_mates(find_media(given), given, dataset))
+    if not wants_videos(dataset):
+        paths, videos = _apart(paths)
+        if videos and not paths:
+            raise JobError(
+                f"There are only videos in {printable(folder)}, and no pictures.",
+                "Set num_frames to how many frames of each are to be learned, with a base model that makes videos; 1 takes the first of each as a picture.",
+            )
+        if videos and notes is not None:
+            told = f"{count(len(videos), 'video is', 'videos are')} left aside: {listed([name_of(path) for path in videos])}."
+            notes.append(Warned(message=told, hint="Set num_frames of the data set to learn from them."))
     if not paths:
         raise JobError(
             f"There are no pictures in {printable(folder)}.",
             foreign_hint(find_foreign(folder)) or "Add .jpg, .png or .webp files.",
         )
-    sizes = _measure_all(paths)
-    captions = _read_captions(paths, dataset, folder)
-    controls = find_controls(paths, folder, dataset.control_path)
+    several = dataset.auto_frame_count or (dataset.num_frames or 1) > 1
+    paths, heads, broken = _apart_broken(paths, read_heads(paths, several))
+    if notes is not None:
+        notes += left_out(broken)
+    captions, known = find_captions(paths, folder, dataset, listing)
+    wording_of(dataset)  # raises where the file of random triggers is not there
+    if notes is not None:
+        notes += [*known, *wording_notes(dataset, [apply_trigger(caption.text, trigger) for caption in captions])]
+    controls = find_controls(paths, folder, dataset)
+    masks = find_masks(paths, folder, dataset)
+    focuses = find_focuses(paths, [(head.width, head.height) for head in heads], folder, dataset.crop)
     return [
-        Item(path, *size, apply_trigger(caption, trigger), index, flip, mates)
-        for path, size, caption, mates in zip(paths, sizes, captions, controls, strict=True)
+        Item(
+            path, head.width, head.height, apply_trigger(caption.text, trigger), index, flip, mates, upside_down, mask, dataset.alpha_color, focus,
+            short=None if caption.short is None else apply_trigger(caption.short, trigger), repeats=caption.repeats, clip=head.clip,
+        )
+        for path, head, caption, mates, mask, focus in zip(paths, heads, captions, controls, masks, focuses, strict=True)
+        for upside_down in ((False, True) if dataset.flip_y else (False,))
         for flip in ((False, True) if dataset.flip_x else (False,))
     ]
+
+
+def find_media(folder: Path) -> list[Path]:
+    """The pictures and videos of a folder and of the folders in it, in the order of their names."""
+    return find_files(folder, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+
+
+def wants_videos(dataset: Dataset) -> bool:
+    return dataset.num_frames is not None or dataset.auto_frame_count
+
+
+def _apart(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Pictures, and videos."""
+    videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+    return [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES], videos
 
 
 def foreign_hint(paths: list[Path]) -> str:
@@ -64,30 +139,26 @@ def foreign_hint(paths: list[Path]) -> str:
     )
 
 
-def _measure_all(paths: list[Path]) -> list[tuple[int, int]]:
-    sizes, broken = [], []
-    for path in paths:
-        try:
-            sizes.append(measure(path))
-        except PictureError as error:
-            broken.append(error)
-    if len(broken) == 1:
+def _apart_broken(paths: list[Path], heads: list[Head]) -> tuple[list[Path], list[Head], list[PictureError]]:
+    """The paths and heads of what can be read, and what is wrong with the others. Raises JobError where all are broken."""
+    broken = [PictureError(path, head.reason) for path, head in zip(paths, heads, strict=True) if head.reason]
+    if len(broken) == len(paths) == 1:
         raise broken[0]
-    if broken:
-        told = listed([f"{name_of(error.path)} ({error.reason})" for error in broken])
-        raise JobError(
-            f"{count(len(broken), 'picture')} cannot be read: {told}.",
-            "Replace the files, or take them out of the folder.",
-        )
-    return sizes
+    if len(broken) == len(paths):
+        raise JobError(f"None of the {count(len(paths), 'picture')} can be read: {broken_list(broken)}.", "Replace the files.")
+    whole = [(path, head) for path, head in zip(paths, heads, strict=True) if not head.reason]
+    return [path for path, _ in whole], [head for _, head in whole], broken
 
 
-def _read_captions(paths: list[Path], dataset: Dataset, folder: Path) -> list[str]:
-    captions = [read_caption(path, dataset.caption_ext) for path in paths]
-    missing = [path for path, caption in zip(paths, captions, strict=True) if caption is None]
-    if missing and dataset.default_caption is None:
-        raise JobError(
-            f"{count(len(missing), 'picture has', 'pictures have')} no caption in {printable(folder)}: {listed([name_of(path) for path in missing])}.",
-            f"Write a {dataset.caption_ext} file beside each, or set default_caption.",
-        )
-    return [dataset.default_caption or "" if caption is None else caption for caption in captions]
+def left_out(broken: list[PictureError]) -> list[Warned]:
+    """What a person should know about files that are left out; empty if there are none."""
+    if not broken:
+        return []
+    one = len(broken) == 1
+    told = f"{count(len(broken), 'file')} cannot be read, and {'is' if one else 'are'} left out: {broken_list(broken)}."
+    return [Warned(message=told, hint=f"Replace the file{'' if one else 's'}, or take {'it' if one else 'them'} out of the folder.")]
+
+
+def broken_list(broken: list[PictureError]) -> str:
+    """Their names, each with what is wrong."""
+    return listed([f"{name_of(error.path)} ({error.reason})" for error in broken])

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import JobError
 from ..runs.atomic import replace_file
+from .room import Use, touch
 
 SHARD_BYTES = 64 * 2**20
 SHARE_OF_MEMORY = 0.25
@@ -33,6 +34,7 @@ class Shards:
 
     def __init__(self, folder: Path, room: int | None = None):
         self._folder = folder
+        self._use = Use(folder)
         self._room = int(psutil.virtual_memory().available * SHARE_OF_MEMORY) if room is None else room
         self._held: dict[str, Group] = {}
         self._mapped: dict[str, safe_open] = {}
@@ -108,6 +110,7 @@ class Shards:
             inside = {name: size for name, size in sizes.items() if name.partition("/")[0] in wanted}
             if not inside:
                 return
+            touch(path)
             fields: dict[str, list[str]] = {}
             for name in inside:
                 group, _, field = name.partition("/")

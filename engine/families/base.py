@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from diffusers import DiffusionPipeline
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -145,6 +145,11 @@ class ModelFamily(ABC):
         """Sides of a picture are multiples of this."""
         return self.pipe.vae_scale_factor * self.latent_multiple
 
+    @property
+    def frame_multiple(self) -> int:
+        """Frames of a video are a multiple of this, and one."""
+        return 1
+
     @abstractmethod
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
         """Text features of ``prompts``; carries gradients where the caller allows them.
@@ -160,6 +165,10 @@ class ModelFamily(ABC):
         the number of training timesteps.
         """
 
+    def predict_within(self, span: tuple[float, float], noisy: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+        """As ``predict``, where all of ``sigma`` are known to lie in ``span``, so that no denoiser is chosen by looking at them."""
+        return self.predict(noisy, sigma, cond)
+
     @torch.no_grad()
     def encode_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the normalised latents of ``pixels``, BCHW in [-1, 1]."""
@@ -167,6 +176,10 @@ class ModelFamily(ABC):
         posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
         shift, scale = getattr(vae.config, "shift_factor", None) or 0.0, vae.config.scaling_factor
         return (posterior.mean - shift) * scale, posterior.std * scale
+
+    @classmethod  # noqa: B027
+    def check_settings(cls, kwargs: Mapping[str, Any]) -> None:
+        """A JobError where settings of ``model.model_kwargs`` contradict each other. Asked before anything is loaded."""
 
     def encode_reference(self, pixels: Tensor, frames: int = 1) -> Tensor:
         """Latents of a reference picture, BCHW in [-1, 1], for a picture or a video of so many frames."""
@@ -224,6 +237,11 @@ class ModelFamily(ABC):
 def negative_names(cond: Conditioning) -> Conditioning:
     """The same features under the names that diffusers' pipelines give the negative prompt."""
     return {f"negative_{name}": value for name, value in cond.items()}
+
+
+def cut_to_size(pictures: Sequence[Image.Image], request: Request) -> list[Image.Image]:
+    """Reference pictures in the size of the picture that is made, cut as in training."""
+    return [ImageOps.fit(picture, (request.width, request.height), Image.Resampling.LANCZOS) for picture in pictures]
 
 
 def controls_in(cond: Conditioning) -> list[Tensor]:

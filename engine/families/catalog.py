@@ -51,6 +51,21 @@ def defaults_of(name_or_path: str, arch: str | None = None) -> ModelDefaults:
     return base.defaults if base else FAMILIES[arch].defaults if arch in FAMILIES else ModelDefaults()
 
 
+def multiple_of(name_or_path: str, arch: str | None = None) -> int:
+    """What the sides of pictures are multiples of for a model: its family's, or what an autoencoder of its own asks for."""
+    folder, base = locate(name_or_path), base_of(name_or_path)
+    if folder:
+        arch = family_name(arch, pipeline_in(folder), folder)
+    name = family_name(arch, None) if arch else base.family if base else None
+    multiple = FAMILIES[name].pixel_multiple if name else FamilyInfo.pixel_multiple
+    file = folder / "vae" / "config.json" if folder else None
+    if file and file.is_file():
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if config.get("_class_name") == "AutoencoderKL" and (levels := config.get("block_out_channels")):
+            return max(1, multiple * 2 ** (len(levels) - 1) // 8)  # the usual one makes 8 pixels one
+    return multiple
+
+
 def family_name(arch: str | None, pipeline: str | None, folder: Path | None = None) -> str:
     """The family that ``model.arch`` names ("flux", "flux:dev"), else the one the pipeline class belongs to.
 

@@ -20,9 +20,15 @@ class ErnieImage(ModelFamily):
     pipeline_options = {"pe": None, "pe_tokenizer": None}
 
     def encode_prompts(self, prompts, pictures=()):
-        texts = self.pipe.encode_prompt(list(prompts), self.pipe.text_encoder.device)
+        texts = [self.encode(prompt) for prompt in prompts]
         masks = [text.new_ones(len(text), dtype=torch.bool) for text in texts]
         return {"prompt_embeds": pad_sequence(texts, batch_first=True), "prompt_mask": pad_sequence(masks, batch_first=True)}
+
+    def encode(self, prompt):
+        """Features LD: what the pipeline's encode_prompt gives, which lets no gradients through."""
+        tokenizer, encoder = self.pipe.tokenizer, self.pipe.text_encoder
+        words = tokenizer(prompt, truncation=True)["input_ids"] or [tokenizer.bos_token_id or 0]
+        return encoder(torch.tensor([words], device=encoder.device), output_hidden_states=True).hidden_states[-2][0]
 
     @torch.no_grad()
     def encode_pixels(self, pixels):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import JobError
-from .base import controls_in
+from .base import controls_in, cut_to_size
 from .flex import Flex1
 from .flex2_pipeline import Flex2Pipeline
 from .layout import pack
@@ -22,6 +21,11 @@ class Flex2(Flex1):
     max_controls = 1
     kwargs = {"control_dropout": 0.0, "inpaint_dropout": 0.0, "do_random_inpainting": False}
 
+    @classmethod
+    def check_settings(cls, kwargs):
+        if kwargs["inpaint_dropout"] and not kwargs["do_random_inpainting"]:
+            raise JobError("inpaint_dropout leaves out nothing where nothing is drawn anew.", "Set do_random_inpainting to true too.")
+
     def image_tokens(self, latents, cond):
         tokens, ids = super().image_tokens(latents, cond)
         empty, everywhere = torch.zeros_like(latents), torch.ones_like(latents[:, :1])
@@ -30,14 +34,11 @@ class Flex2(Flex1):
         return torch.cat([tokens, pack(beside.to(tokens))], 2), ids
 
     def practise(self, clean, cond, rng):
-        drop, random = self.kwargs["inpaint_dropout"], self.kwargs["do_random_inpainting"]
-        if drop and not random:
-            raise JobError("inpaint_dropout leaves out nothing where nothing is drawn anew.", "Set do_random_inpainting to true too.")
         cond = dict(cond)
         if self.kwargs["control_dropout"] and (controls := controls_in(cond)):
             cond["control_0"] = controls[0] * ~chosen(clean, self.kwargs["control_dropout"], rng)
-        if random:
-            mask = (blobs(clean, rng) | chosen(clean, drop, rng)).to(clean)
+        if self.kwargs["do_random_inpainting"]:
+            mask = (blobs(clean, rng) | chosen(clean, self.kwargs["inpaint_dropout"], rng)).to(clean)
             cond["inpaint"] = torch.cat([clean * (1 - mask), mask], 1)
         return cond
 
@@ -46,7 +47,7 @@ class Flex2(Flex1):
 
     def sample(self, cond, negative, request, pictures=(), **more):
         # by itself the pipeline stretches them; references are cut as in training
-        pictures = [ImageOps.fit(picture, (request.width, request.height), Image.Resampling.LANCZOS) for picture in pictures]
+        pictures = cut_to_size(pictures, request)
         return super().sample(cond, negative, request, pictures, **more)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from diffusers import FluxKontextPipeline
-from PIL import Image, ImageOps
 
-from .base import controls_in
+from .base import controls_in, cut_to_size
 from .flux import Flux
 
 
@@ -25,6 +24,6 @@ class FluxKontext(Flux):
 
     def sample(self, cond, negative, request, pictures=(), **more):
         # by itself the pipeline changes the size of both; references are cut as in training
-        pictures = [ImageOps.fit(picture, (request.width, request.height), Image.Resampling.LANCZOS) for picture in pictures]
+        pictures = cut_to_size(pictures, request)
         area = request.width * request.height
         return super().sample(cond, negative, request, pictures, max_area=area, _auto_resize=False, **more)

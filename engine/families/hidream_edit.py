@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from PIL import Image, ImageOps
 
-from .base import controls_in
+from .base import controls_in, cut_to_size
 from .hidream import HiDream
 from .hidream_edit_pipeline import HiDreamImageEditingPipeline, make_room
 
@@ -23,5 +22,5 @@ class HiDreamEdit(HiDream):
         return {"guidance_scale": request.guidance, "image_guidance_scale": 1.5}  # as the published script for E1.1 has it
 
     def sample(self, cond, negative, request, pictures=(), **more):
-        pictures = [ImageOps.fit(picture, (request.width, request.height), Image.Resampling.LANCZOS) for picture in pictures]
+        pictures = cut_to_size(pictures, request)
         return super().sample(cond, negative, request, pictures, **more)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import ModelFamily, controls_in
 from .omnigen2_pipeline import OmniGen2Pipeline
 from .omnigen2_transformer import MAX_REFERENCES
+from .own_pipeline import needed
 
 
 class OmniGen2(ModelFamily):
@@ -22,9 +23,7 @@ class OmniGen2(ModelFamily):
         return {"prompt_embeds": embeds, "prompt_attention_mask": mask}
 
     def predict(self, noisy, sigma, cond):
-        # one text alone is never filled up
-        mask = cond["prompt_attention_mask"] if len(noisy) > 1 else None
-        return -self.denoiser(noisy, 1 - sigma, cond["prompt_embeds"], mask, controls_in(cond))
+        return -self.denoiser(noisy, 1 - sigma, cond["prompt_embeds"], needed(cond["prompt_attention_mask"]), controls_in(cond))
 
     def references(self, pictures):
         return {"input_images": list(pictures)}

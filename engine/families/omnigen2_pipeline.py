@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from .omnigen2_transformer import OmniGen2Transformer2DModel
-from .own_pipeline import OwnPipeline
+from .own_pipeline import OwnPipeline, needed
 
 TEMPLATE = (
     "<|im_start|>system\nYou are a helpful assistant that generates high-quality images based on user instructions.<|im_end|>\n"
@@ -108,9 +108,8 @@ class OmniGen2Pipeline(OwnPipeline, CogView4LoraLoaderMixin):
         latents = randn_tensor(shape, generator=generator, device=device, dtype=prompt_embeds.dtype)
 
         def ask(embeds: Any, mask: Any, shown: Sequence[Tensor]) -> Tensor:
-            mask = None if mask is None or len(latents) == 1 else mask  # one text alone is never filled up
             time = (1 - t / self.scheduler.config.num_train_timesteps).expand(len(latents))
-            return -self.transformer(latents, time, embeds, mask, [each.to(latents) for each in shown])
+            return -self.transformer(latents, time, embeds, needed(mask), [each.to(latents) for each in shown])
 
         self.scheduler.set_timesteps(sigmas=noise_levels(num_inference_steps, size[0] * size[1]), device=device)
         with self.progress_bar(total=num_inference_steps) as progress:

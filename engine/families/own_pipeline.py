@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from diffusers import DiffusionPipeline
 from huggingface_hub import snapshot_download
+from torch import Tensor
 
 
 class OwnPipeline(DiffusionPipeline):
@@ -40,6 +41,11 @@ class OwnPipeline(DiffusionPipeline):
         parts = set(cls._get_signature_keys(cls)[0]) - set(given)
         files = [f"{part}/*.{ending}" for part in sorted(parts) for ending in ("json", "txt", "jinja", "model", "safetensors")]
         return snapshot_download(pretrained_model_name, revision=revision, allow_patterns=["model_index.json", *files])
+
+
+def needed(mask: Tensor | None) -> Tensor | None:
+    """The mask of a batch of texts, or None where there is nothing to hide: one text alone is never filled up."""
+    return None if mask is None or len(mask) == 1 else mask
 
 
 def _library(kind: type) -> str:

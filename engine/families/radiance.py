@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .base import ModelFamily
+from .own_pipeline import needed
 from .radiance_pipeline import RadiancePipeline
 
 
@@ -29,6 +30,4 @@ class ChromaRadiance(ModelFamily):
         return pixels, torch.zeros_like(pixels)
 
     def predict(self, noisy, sigma, cond):
-        # one text alone is never filled up
-        mask = cond["prompt_attention_mask"] if len(noisy) > 1 else None
-        return self.denoiser(noisy, sigma, cond["prompt_embeds"], mask)
+        return self.denoiser(noisy, sigma, cond["prompt_embeds"], needed(cond["prompt_attention_mask"]))

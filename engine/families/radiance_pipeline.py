@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
-from .own_pipeline import OwnPipeline
+from .own_pipeline import OwnPipeline, needed
 from .radiance_transformer import RadianceTransformer2DModel
 
 
@@ -86,16 +86,11 @@ class RadiancePipeline(OwnPipeline, CogView4LoraLoaderMixin):
         with self.progress_bar(total=num_inference_steps) as progress:
             for t in self.scheduler.timesteps:
                 time = (t / self.scheduler.config.num_train_timesteps).expand(len(pixels))
-                velocity = self.transformer(pixels, time, prompt_embeds, _needed(prompt_attention_mask))
+                velocity = self.transformer(pixels, time, prompt_embeds, needed(prompt_attention_mask))
                 if guidance_scale > 1:
-                    without = self.transformer(pixels, time, negative_prompt_embeds, _needed(negative_prompt_attention_mask))
+                    without = self.transformer(pixels, time, negative_prompt_embeds, needed(negative_prompt_attention_mask))
                     velocity = without + guidance_scale * (velocity - without)
                 pixels = self.scheduler.step(velocity, t, pixels, return_dict=False)[0]
                 progress.update()
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=self.image_processor.postprocess(pixels.float(), output_type=output_type))
-
-
-def _needed(mask: Tensor | None) -> Tensor | None:
-    """One text alone is never filled up."""
-    return None if mask is None or len(mask) == 1 else mask

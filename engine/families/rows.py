@@ -45,6 +45,8 @@ class FamilyInfo:
     """None: its name and the diffusers library stand in saved files."""
     experimental: bool = False
     """It passes the same tests; few people have trained with it."""
+    pixel_multiple: int = 16
+    """Sides of a picture are multiples of this, where its autoencoder is the usual one."""
 
 
 @dataclass(frozen=True)

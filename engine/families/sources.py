@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
+"""Ends of files that can run code when they are opened, and never are."""
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -30,5 +33,7 @@ class Source:
     quantization: Quantization | None = None
     lora: Path | None = None
     """File that is added to the weights when they are loaded."""
+    recovery: Path | None = None
+    """Adapter that makes up for what quantization costs: only its layers are quantized, and it acts on them always."""
     offload: float = 0.0
     """Share of the blocks whose weights stay in the computer's memory."""

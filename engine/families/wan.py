@@ -26,6 +26,10 @@ class Wan21(ModelFamily):
     def pixel_multiple(self):
         return self.pipe.vae_scale_factor_spatial * self.latent_multiple
 
+    @property
+    def frame_multiple(self):
+        return self.pipe.vae_scale_factor_temporal
+
     def encode_prompts(self, prompts, pictures=()):
         length = self.defaults.max_sequence_length or 512
         # the same in all of Wan's pipelines, but for a package that one of them needs to clean the text
@@ -137,6 +141,11 @@ class TwoExperts(Wan21):
                 asked = {name: tensor[rows] for name, tensor in cond.items()}
                 answer[rows] = self.ask(expert, noisy[rows], sigma[rows], asked).to(answer.dtype)
         return answer
+
+    def predict_within(self, span, noisy, sigma, cond):
+        part = next((stage.part for stage in self.stages if stage.low <= span[0] and span[1] <= stage.high), None)
+        # without it, a look at each row's noise level, which waits for the device
+        return self.ask(getattr(self.pipe, part), noisy, sigma, cond) if part else self.predict(noisy, sigma, cond)
 
 
 class Wan22(TwoExperts):

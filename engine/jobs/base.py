@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
@@ -37,7 +38,8 @@ def _canonical_qtype(value: Any) -> Any:
 
 
 QuantizedType = Annotated[
-    Literal["qfloat8", "qint8", "qint4", "qint2", "int8", "nf4", "fp4", "float8"], BeforeValidator(_canonical_qtype)
+    Literal["qfloat8", "qint8", "qint4", "qint2", "int8", "nf4", "fp4", "float8", "uint2", "uint3", "uint4", "uint5", "uint6", "uint7"],
+    BeforeValidator(_canonical_qtype),
 ]
 Patterns = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [])]
 
@@ -81,7 +83,11 @@ class ModelSection(Strict):
     quantize: bool = False
     """Hold the frozen weights in few bits: half or a quarter of the memory, and a little less exact. Not with network full."""
     qtype: QuantizedType = "qfloat8"
-    """How few. qfloat8, qint8, int8, float8: half the memory, hardly a difference; qint4, nf4, fp4: a quarter; qint2: for trying."""
+    """How few. qfloat8, qint8, int8, float8: half the memory, hardly a difference; qint4, nf4, fp4: a quarter; qint2: for trying;
+    uint2 to uint7: so many bits, for an accuracy recovery adapter."""
+    accuracy_recovery_adapter: str | None = None
+    """LoRA that makes up for the errors of qtype uint2 to uint7, in training and in samples, and is not saved. A file, or owner/name/file
+    on the hub; also written qtype: uint3|owner/name/file."""
     quantize_te: bool | None = None
     """The same for the text encoders. Left out: as quantize."""
     qtype_te: QuantizedType = "qfloat8"
@@ -96,6 +102,13 @@ class ModelSection(Strict):
     """Share of the denoiser's blocks that are kept there. 1 is all of them."""
     compile: Literal["blocks"] | None = None
     """blocks: compile the blocks that the denoiser repeats. The first step of each picture size takes minutes, the others are faster."""
+
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapter_after_the_bar(cls, given: Any) -> Any:
+        kind, bar, adapter = str(given.get("qtype")).partition("|") if isinstance(given, Mapping) else ("", "", "")
+        return {**given, "qtype": kind, "accuracy_recovery_adapter": adapter} if bar else given
 
 
 class SampleItem(Strict):

@@ -189,9 +189,9 @@ class _Reader:
         folder = given.pop("folder_path", None) or given.pop("dataset_path", None)
         if folder is not None:
             given["path"] = folder
-        folders = [given.pop(key, None) or [] for key in ("control_path", "control_path_1", "control_path_2", "control_path_3")]
-        if controls := [one for some in folders for one in (some if isinstance(some, list) else [some])]:
-            given["control_path"] = controls
+        self.controls(given, index)
+        self.sizes(given, index)
+        self.videos(given, index)
         ending = str(given.pop("caption_type", None) or given.get("caption_ext", "txt"))
         given["caption_ext"] = f".{ending.removeprefix('.')}"
         trigger = given.get("trigger_word") or trigger
@@ -206,16 +206,52 @@ class _Reader:
             )
         return self.section("dataset", given, f"datasets[{index}].")
 
+    def controls(self, given: Section, index: int) -> None:
+        """Its app writes each folder under a number of its own. They come one after the other, and instead of control_path."""
+        plain = given.pop("control_path", None) or []
+        numbered = [given.pop(f"control_path_{number}", None) for number in (1, 2, 3)]
+        folders = [folder for folder in numbered if folder] or plain
+        if any(numbered) and plain and plain not in (folders, folders[0]):
+            self.note(f"datasets[{index}].control_path is left out: control_path_1 to 3 take its place, as in AI Toolkit.")
+        if any(numbered) and not all(numbered[: len(folders)]):
+            self.note(f"datasets[{index}] leaves out a number between control_path_1 and 3: the folders that are given follow one another.")
+        if folders:
+            given["control_path"] = folders if isinstance(folders, list) else [folders]
+
+    def sizes(self, given: Section, index: int) -> None:
+        """buckets: false are squares there, and squares are enlarged to the resolution; its zoom works on them alone."""
+        squares = given.pop("buckets", True) is False or given.get("square_crop", False)
+        if squares:
+            given |= {"square_crop": True, "upscale": True}
+        if not (squares and given.get("random_crop")) and given.pop("random_scale", False):
+            self.idle.append(f"datasets[{index}].random_scale")
+
+    def videos(self, given: Section, index: int) -> None:
+        """One frame means pictures alone there. Its automatic number knows no limit, and its rate is 24 unless one is given."""
+        auto = given.get("auto_frame_count", False)
+        several = auto or given.get("num_frames", 1) > 1
+        at_a_rate = auto or not given.get("shrink_video_to_frames", True)
+        if several and at_a_rate:
+            given.setdefault("fps", 24)
+        without = {
+            "num_frames": auto or not several, "fps": not several or not at_a_rate, "shrink_video_to_frames": auto or not several,
+            "trim_auto_frame_count_tail": not auto, "auto_frame_count": not several, "do_i2v": not several,
+        }  # fmt: skip
+        for key in (key for key, left_out in without.items() if left_out and key in given):
+            if given.pop(key) not in (False, 1, True) or (several and key == "num_frames"):
+                self.idle.append(f"datasets[{index}].{key}")
+
     def train(self, given: Section, arch: str | None) -> Section:
         given = {**keys.DEFAULTS["train"], **_given(given)}
-        given["lr"] = given.pop("unet_lr", given["lr"])
-        given["optimizer"] = str(given["optimizer"]).lower()
+        self.optimizer(given)
         counts = [given.pop(key, 1) for key in ("gradient_accumulation", "gradient_accumulation_steps")]
         given["gradient_accumulation"] = counts[0] if counts[0] != 1 else counts[1]
         if average := given.pop("ema_config", None):
             average = {**keys.DEFAULTS["ema"], **_given(_section(average, "train.ema_config"))}
             given["ema_config"] = self.section("ema", average, "train.ema_config.")
         self.schedule(given)
+        if not given.get("train_text_encoder"):
+            given.pop("text_encoder_lr", None)  # its app always writes one
         if given.pop("unload_text_encoder", False):
             self.note("train.unload_text_encoder makes AI Toolkit train with the trigger words alone; here the captions are used.")
         if given.pop("bypass_guidance_embedding", False) and (arch or "").split(":")[0] not in ("flex1", "flex2"):  # which are always trained so
@@ -224,9 +260,28 @@ class _Reader:
             del given["max_denoising_steps"]
         return self.section("train", given, "train.")
 
+    def optimizer(self, given: Section) -> None:
+        name = str(given["optimizer"]).lower()
+        if name in keys.OPTIMIZERS_REFUSED:
+            raise JobError(f"train.optimizer {name} is an experiment of AI Toolkit, which is not here.", "Choose automagic or adamw.")
+        if name.startswith("dadaptation") and name.endswith("adam"):
+            self.note("dadaptationadam is built as D-Adapt Lion by AI Toolkit; here it is D-Adapt Adam.", "Write dadaptlion for what it did.")
+        if name.startswith("prodigy8bit"):
+            name = "prodigy8bit"
+        elif name.startswith("prodigy") and "schedule" not in name:
+            name = "prodigy"  # it looks at the beginning alone
+        given["optimizer"] = name
+
     def schedule(self, given: Section) -> None:
         further = dict(_given(given.pop("lr_scheduler_params", None) or {}))
         further.pop("total_iters", None)
+        steps, name = given.get("steps", keys.DEFAULTS["train"]["steps"]), given.get("lr_scheduler")
+        if name == "cosine" and further.pop("T_max", steps) != steps:
+            self.note("train.lr_scheduler_params.T_max is left out: here cosine falls over all steps.")
+        if name == "cosine_with_restarts":
+            further["num_cycles"] = max(1, round(steps / further.pop("T_0", steps)))  # its period is all steps unless it is given
+        if further.pop("eta_min", 0):
+            self.note("train.lr_scheduler_params.eta_min is left out: here the learning rate falls to nothing.")
         warmup = further.pop("num_warmup_steps", 1000 if given.get("lr_scheduler") == "constant_with_warmup" else 0)
         given.setdefault("lr_warmup_steps", warmup)
         if given.get("lr_scheduler") == "linear":

@@ -25,6 +25,8 @@ ARCHS = {
     "is_vega": "vega",
 }
 """Its older way to name a family → the newer one."""
+OPTIMIZERS_REFUSED = {"automagic2", "automagic3", "automagicexperiment"}
+"""Optimizers of its own whose rules are written down nowhere but in its code."""
 SCALED = {"sd1", "sd15", "sd2", "sdxl", "ssd", "vega", "pixart", "pixart_sigma", "auraflow"}
 """Families whose LoRAs it scales by alpha / rank. Everywhere else it ignores alpha."""
 
@@ -68,12 +70,11 @@ NO_EFFECT: dict[str, set[str]] = {
     "sample": {"adapter_conditioning_scale", "refiner_start_at", "sampler"},
     "item": {"ctrl_idx"},
     "dataset": {
-        "audio_normalize", "audio_preserve_pitch", "bucket_tolerance", "cache_latents", "cache_latents_num_workers", "cache_latents_to_disk",
-        "cache_tensors_to_disk", "cache_text_embeddings", "clip_image_augmentations", "clip_image_shuffle_augmentations",
-        "control_transparent_color", "debug", "diff_output_preservation", "diff_output_preservation_class", "fast_image_size", "fps",
-        "full_size_control_images", "guidance_type", "keep_tokens", "load_image_when_caching_latents", "mask_min_value",
-        "num_controls_from_same_folder", "num_workers", "prefetch_factor", "random_triggers_max", "replacements", "replay_transforms",
-        "shrink_video_to_frames", "shuffle_augmentations", "trim_auto_frame_count_tail", "type",
+        "audio_normalize", "audio_preserve_pitch", "bucket_tolerance", "cache_latents", "cache_latents_num_workers",
+        "cache_latents_to_disk", "cache_tensors_to_disk", "cache_text_embeddings", "clip_image_augmentations",
+        "clip_image_shuffle_augmentations", "control_transparent_color", "debug", "fast_image_size", "full_size_control_images",
+        "guidance_type", "load_image_when_caching_latents", "num_workers", "prefetch_factor", "replay_transforms",
+        "shuffle_augmentations", "type",
     },
     "logging": {"project_name", "run_name", "use_ui_logger", "verbose"},
 }  # fmt: skip
@@ -82,7 +83,7 @@ LATER: Keys = {
     # something differs without them → the value that changes nothing
     "process": {"first_sample": None, "guidance": None},
     "model": {
-        "accuracy_recovery_adapter": None, "in_context": False,
+        "in_context": False,
         "model_paths": {},
         "refiner_name_or_path": None, "split_model_over_gpus": False, "text_encoder_bits": 16,
         "unconditional_lora_path": None, "use_flux_cfg": False,
@@ -90,28 +91,22 @@ LATER: Keys = {
     "network": {"all_layers": False, "pretrained_lora_path": None, "transformer_only": True},
     "train": {
         "adapter_assist_name_or_path": None, "adaptive_scaling_factor": False, "audio_loss_multiplier": 1.0,
-        "batch_noise_correction_scale": 0.1, "blank_prompt_preservation": False, "blank_prompt_preservation_multiplier": 1.0,
-        "blended_blur_noise": False, "cfg_rescale": None, "cfg_scale": 1.0, "content_or_style": "balanced", "content_or_style_reg": "balanced",
-        "correct_pred_norm": False, "correct_pred_norm_multiplier": 1.0, "diff_output_preservation": False,
-        "diff_output_preservation_class": "", "diff_output_preservation_multiplier": 1.0, "differential_guidance_scale": 3.0,
+        "batch_noise_correction_scale": 0.1, "blended_blur_noise": False, "cfg_rescale": None, "cfg_scale": 1.0,
+        "content_or_style_reg": "balanced", "correct_pred_norm": False, "correct_pred_norm_multiplier": 1.0,
         "diffusion_feature_extractor_path": None, "diffusion_feature_extractor_weight": 1.0, "do_batch_noise_correction": False,
-        "do_blank_stabilization": False, "do_cfg": False, "do_differential_guidance": False, "do_fft_loss": False,
-        "do_fft_velocity_equiv_weight": False, "do_guidance_loss": False, "do_guidance_loss_cfg_zero": False, "do_paramiter_swapping": False,
-        "do_prior_divergence": False, "do_random_cfg": False, "do_signal_amplification": False, "do_signal_correction_noise": False,
-        "dynamic_noise_offset": False, "force_consistent_noise": False, "force_first_sample": False, "free_u": False,
-        "guidance_loss_schedule": "constant", "guidance_loss_target": 3.0, "img_multiplier": 1.0, "inverted_mask_prior": False,
-        "inverted_mask_prior_multiplier": 0.5, "latent_feature_extractor_path": None, "latent_feature_loss_weight": 1.0,
-        "latent_multiplier": 1.0, "learnable_snr_gos": False, "linear_timesteps": False, "linear_timesteps2": False, "loss_target": "noise",
-        "loss_type": "mse", "match_adapter_assist": False, "match_adapter_chance": 0.0, "match_noise_norm": False, "max_cfg_scale": 1.0,
-        "max_denoising_steps": 999, "max_loss": None, "merge_network_on_save": False, "merge_network_on_save_strength": 1.0,
-        "min_denoising_steps": 0, "min_snr_gamma": None, "negative_prompt": None, "next_sample_timesteps": 8, "noise_multiplier": 1.0,
-        "noise_offset": 0.0, "noisy_latent_multiplier": 1.0, "optimal_noise_pairing_samples": 1, "pred_scaler": 1.0,
-        "prompt_dropout_prob": 0.0, "prompt_saturation_chance": 0.0, "random_noise_multiplier": 0.0, "random_noise_shift": 0.0,
-        "reg_weight": 1.0, "short_and_long_captions": False, "short_and_long_captions_encoder_split": False,
-        "signal_amplification_strength": 0.5, "signal_correction_noise_scale": 1.0, "single_item_batching": False, "snr_gamma": None,
-        "standardize_images": False, "standardize_latents": False, "start_step": None, "t0_loss_target": False,
-        "t0_velocity_equiv_weight": False, "target_noise_multiplier": 1.0, "target_norm_std": None, "target_norm_std_value": 1.0,
-        "text_encoder_lr": None, "train_turbo": False, "unconditional_prompt": "", "validation_config": None, "weight_jitter": 0.0,
+        "do_blank_stabilization": False, "do_cfg": False, "do_fft_loss": False, "do_fft_velocity_equiv_weight": False,
+        "do_paramiter_swapping": False, "do_prior_divergence": False, "do_random_cfg": False, "do_signal_amplification": False,
+        "do_signal_correction_noise": False, "dynamic_noise_offset": False, "force_first_sample": False, "free_u": False,
+        "img_multiplier": 1.0, "latent_feature_extractor_path": None, "latent_feature_loss_weight": 1.0,
+        "latent_multiplier": 1.0, "learnable_snr_gos": False, "loss_target": "noise", "match_adapter_assist": False,
+        "match_adapter_chance": 0.0, "match_noise_norm": False, "max_cfg_scale": 1.0, "merge_network_on_save": False,
+        "merge_network_on_save_strength": 1.0, "negative_prompt": None, "noisy_latent_multiplier": 1.0, "pred_scaler": 1.0,
+        "prompt_dropout_prob": 0.0, "prompt_saturation_chance": 0.0, "short_and_long_captions": False,
+        "short_and_long_captions_encoder_split": False, "signal_amplification_strength": 0.5,
+        "signal_correction_noise_scale": 1.0, "single_item_batching": False, "standardize_images": False,
+        "standardize_latents": False, "start_step": None, "t0_loss_target": False, "t0_velocity_equiv_weight": False,
+        "target_noise_multiplier": 1.0, "target_norm_std": None, "target_norm_std_value": 1.0,
+        "train_turbo": False, "validation_config": None, "weight_jitter": 0.0,
     },
     "ema": {"param_multiplier": 1.0, "use_feedback": False},
     "save": {"push_to_hub": False},
@@ -120,10 +115,7 @@ LATER: Keys = {
     },
     "item": {"do_cfg_norm": False},
     "dataset": {
-        "alpha_mask": False, "augmentations": None, "augments": [], "batch_size": None, "buckets": True, "extra_values": [], "flip_y": False,
-        "invert_mask": False, "loss_multiplier": 1.0, "mask_path": None, "network_weight": 1.0, "random_crop": False, "random_scale": False,
-        "random_triggers": [], "scale": 1.0, "shuffle_tokens": False, "square_crop": False, "standardize_images": False,
-        "token_dropout_rate": 0.0, "unconditional_path": None, "use_short_captions": False,
+        "augments": [], "batch_size": None, "extra_values": [], "standardize_images": False, "unconditional_path": None,
     },
     "logging": {"use_wandb": False},
 }  # fmt: skip
@@ -158,18 +150,12 @@ REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     "sample": {},
     "item": {},
     "dataset": {
-        "auto_frame_count": (False, "videos"),
         "clip_image_from_same_folder": (False, "pictures for an adapter"),
         "clip_image_path": (None, "pictures for an adapter"),
-        "control_from_same_folder": (False, "control pictures"),
         "controls": ([], "control pictures"),
         "do_audio": (False, "sound"),
-        "do_i2v": (False, "videos"),
         "inpaint_path": (None, "inpainting pictures"),
-        "is_reg": (False, "regularisation pictures"),
-        "num_frames": (1, "videos"),
         "poi": (None, "points of interest"),
-        "prior_reg": (False, "regularisation pictures"),
     },
     "logging": {},
 }

@@ -17,10 +17,16 @@ from .base import Job
 from .compat import unwrap
 from .explain import did_you_mean, explain
 from .generate import GenerateJob
+from .tools import JOBS
 from .train import TrainJob
 from .vae import VaeJob
 
-KINDS: dict[str, type[Job]] = {"train": TrainJob, "generate": GenerateJob, "vae": VaeJob}
+KINDS: dict[str, type[Job]] = {
+    "train": TrainJob,
+    "generate": GenerateJob,
+    "vae": VaeJob,
+    **{job.model_fields["kind"].default: job for job in JOBS},
+}
 
 
 class _Loader(yaml.SafeLoader):

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from .base import AnyDtype, Dtype, Job, ModelSection, SampleSettings, Strict
 from .data import Dataset
+from .validation import Validation
 
 
 class TrainModel(ModelSection):
@@ -98,11 +99,35 @@ class Ema(Strict):
     """How slowly the average follows. 0.99 suits hundreds of steps, 0.999 thousands."""
 
 
-OptimizerName = Literal["adamw", "adamw8bit"]
+OptimizerName = Literal[
+    "adamw", "adamw8bit", "adam", "adam8bit", "adafactor", "adagrad", "ademamix", "ademamix8bit", "automagic", "came",
+    "dadaptadagrad", "dadaptadam", "dadaptlion", "lion", "lion8bit", "muon",
+    "prodigy", "prodigy8bit", "prodigy-schedule-free", "schedule-free",
+]  # fmt: skip
+OTHER_SPELLINGS: dict[str, OptimizerName] = {
+    "adam8": "adam8bit", "adamw8": "adamw8bit", "prodigyopt": "prodigy", "prodigyplus": "prodigy-schedule-free",
+    "dadaptation": "dadaptadam", "dadaptationadam": "dadaptadam", "dadaptationlion": "dadaptlion", "dadaptationadagrad": "dadaptadagrad",
+    "schedulefree": "schedule-free", "schedule-free-adamw": "schedule-free", "adamw-schedule-free": "schedule-free",
+    "adamwschedulefree": "schedule-free", "prodigyschedulefree": "prodigy-schedule-free",
+}  # fmt: skip
+"""As other tools write the names → ours."""
 ScheduleName = Literal[
-    "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial", "warmup_stable_decay"
-]
-TimestepType = Literal["sigmoid", "linear", "shift", "flux_shift"]
+    "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial", "step", "piecewise_constant",
+    "warmup_stable_decay",
+]  # fmt: skip
+
+
+def _ours(name: Any) -> Any:
+    plain = str(name).lower().replace("_", "-")
+    return OTHER_SPELLINGS.get(plain, plain)
+
+
+TimestepType = Literal[
+    "sigmoid", "linear", "weighted", "shift", "flux_shift", "lumina2_shift", "lognorm_blend",
+    "next_sample", "one_step", "two_step", "four_step", "eight_step",
+]  # fmt: skip
+Bias = Literal["balanced", "content", "style"]
+LossType = Literal["mse", "mae", "pseudo_huber", "smooth_l1", "wavelet", "stepped"]
 
 
 class Train(Strict):
@@ -112,34 +137,111 @@ class Train(Strict):
     """Optimizer steps in all."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Learning rate: size of a step. Halve it when colours turn harsh early."""
+    unet_lr: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Learning rate of the model that draws. Left out: lr."""
+    text_encoder_lr: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Learning rate of the text encoders, where they are trained. Left out: lr."""
+    loraplus_lr_ratio: Annotated[float | None, Field(ge=1, le=256)] = None
+    """LoRA+: the second matrix of each layer of a LoRA or DoRA learns so many times faster than the first; 16 is usual. Left out: both alike."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
     """Pictures at once. More is steadier and needs memory."""
     gradient_accumulation: Annotated[
         int, Field(ge=1, le=1024, validation_alias=AliasChoices("gradient_accumulation", "gradient_accumulation_steps"))
     ] = 1
     """Batches that make one step: N of them learn exactly as a batch N times as large, in the memory of one."""
-    optimizer: OptimizerName = "adamw8bit"
-    """How steps are taken. adamw8bit saves memory; on a processor it is adamw."""
+    optimizer: Annotated[OptimizerName, BeforeValidator(_ours)] = "adamw8bit"
+    """How steps are taken. Names with 8bit save memory on a graphics card; on a processor they are those without. prodigy and dadapt… find the
+    learning rate by themselves (set lr to 1), and wait for the card in each step; automagic finds one for each weight; schedule-free needs no schedule and averages the weights."""
     optimizer_params: dict[str, Any] = {}
-    """Further settings of the optimizer, for example weight_decay."""
+    """Further settings of the optimizer, for example weight_decay. Those that it does not have are an error."""
     lr_scheduler: ScheduleName = "constant"
-    """How the learning rate changes over the run."""
+    """How the learning rate changes over the run. linear, cosine, polynomial: down to the end; cosine_with_restarts: down, and up again, num_cycles times;
+    step: times gamma every step_size steps; piecewise_constant: as step_rules say; warmup_stable_decay: down over the last num_decay_steps."""
     lr_warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps in which the learning rate rises from nothing."""
     lr_scheduler_params: dict[str, Any] = {}
-    """Further settings of the schedule, for example num_decay_steps."""
+    """Further settings of the schedule, for example num_decay_steps. Those that it does not have are an error."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients longer than this are shortened to it."""
     timestep_type: TimestepType | None = None
-    """Which noise levels are practised most. sigmoid: the middle; shift, flux_shift: the high ones; linear: all alike. Left out: what suits the model."""
+    """Which noise levels are practised most. sigmoid: the middle; shift, flux_shift, lumina2_shift, lognorm_blend: the high ones; linear: all alike;
+    weighted: all alike, and the high ones count more; next_sample, one_step to eight_step: those of a sampler with so many steps. Left out: what suits the model."""
+    content_or_style: Bias = "balanced"
+    """content: more of the high noise levels, where it is decided what is where; style: more of the low ones, where it is drawn."""
+    min_denoising_steps: Annotated[int, Field(ge=0, le=998)] = 0
+    """Leave out the noisiest so many of 1000 noise levels."""
+    max_denoising_steps: Annotated[int, Field(ge=1, le=999)] = 999
+    """Leave out the noise levels after that one of 1000, counted from the noisiest."""
+    next_sample_timesteps: Annotated[int, Field(ge=2, le=1000)] = 8
+    """Steps of the sampler whose noise levels next_sample takes."""
+    stratified_timesteps: bool = False
+    """Spread the noise levels of a batch evenly instead of drawing each by itself: a steadier loss at the same cost."""
+    linear_timesteps: bool = False
+    """The middle noise levels count most in the loss, the outermost not at all."""
+    linear_timesteps2: bool = False
+    """The same for the high noise levels; the low ones all count as the middle does."""
+    loss_type: LossType = "mse"
+    """How a wrong answer counts. mse: by its square; mae: by its size; pseudo_huber, smooth_l1: between the two, so that outliers count less;
+    wavelet: details count twice; stepped: by how far one sampler step would lead astray."""
+    max_loss: Annotated[float | None, Field(gt=0)] = None
+    """A picture whose loss is larger counts only as much as if it were this."""
+    min_snr_gamma: Annotated[float | None, Field(gt=0)] = None
+    """Noise levels with little noise count less: 5 is usual. Only for models that learnt to denoise, such as Stable Diffusion."""
+    snr_gamma: Annotated[float | None, Field(gt=0)] = None
+    """The same, and those with much noise count more. Only for models that learnt to denoise."""
+    noise_offset: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Add a shade to the noise, so that very dark and very light pictures can be learned: 0.05 is usual, for Stable Diffusion."""
+    noise_multiplier: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Strength of the noise."""
+    random_noise_multiplier: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Vary the strength of the noise from picture to picture, by so much."""
+    random_noise_shift: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Vary the mean of the noise in each channel, by so much."""
+    optimal_noise_pairing_samples: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Draw so many noises for each picture and take the one that is nearest to it."""
+    force_consistent_noise: bool = False
+    """Each picture always gets the same noise."""
+    do_differential_guidance: bool = False
+    """Aim past the right answer, further the more wrong the answer is: learns faster, and overshoots sooner."""
+    differential_guidance_scale: Annotated[float, Field(ge=0, le=100)] = 3.0
+    """How far. 1 is the right answer itself."""
+    do_guidance_loss: bool = False
+    """Learn the answer as guidance would change it, away from that for unconditional_prompt: for models that are asked without guidance."""
+    guidance_loss_target: Annotated[float, Field(ge=0, le=100)] | tuple[float, float] = 3.0
+    """How strong that guidance is; two numbers: drawn between them."""
+    do_guidance_loss_cfg_zero: bool = False
+    """Measure it as CFG-Zero* does, which fits the unguided answer to the right one first."""
+    guidance_loss_schedule: Literal["constant", "sigma"] = "constant"
+    """sigma: less of it where there is less noise."""
+    unconditional_prompt: str = ""
+    """The prompt that guidance leads away from."""
+    diff_output_preservation: bool = False
+    """Keep what the model knew of the class: with its word in the place of the trigger words, answers are to stay as they were. Needs trigger_word; takes twice as long."""
+    diff_output_preservation_class: str = ""
+    """The word for the class, for example woman."""
+    diff_output_preservation_multiplier: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    """How much that counts."""
+    blank_prompt_preservation: bool = False
+    """Keep what the model draws without a prompt. Takes twice as long."""
+    blank_prompt_preservation_multiplier: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    """How much that counts."""
     dtype: AnyDtype = "auto"
     """Precision of the arithmetic. auto: bf16 on a graphics card, fp32 on a processor."""
+    weights_dtype: Literal["fp32", "bf16"] = "fp32"
+    """With network full, precision of the weights that learn. bf16 halves the memory of weights and gradients; steps are rounded at random, so that small ones still add up.
+    Needs dtype bf16."""
     gradient_checkpointing: bool = True
     """Saves much memory for about a third more time."""
     train_text_encoder: bool = False
     """Train the text encoders too. A LoRA trains those of Stable Diffusion only; all weights are trained of any model."""
     ema_config: Ema = Ema()
     """Running average of the weights."""
+    reg_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    """How much the pictures of regularisation sets (is_reg) count."""
+    inverted_mask_prior: bool = False
+    """Where masks are black, hold on to what the base model says, instead of leaving it to chance."""
+    inverted_mask_prior_multiplier: Annotated[float, Field(ge=0, le=1000)] = 0.5
+    """How much that counts."""
     switch_boundary_every: Annotated[int, Field(ge=1, le=10000)] = 1
     """Batches in a row for each of the two experts of a model that has them."""
     seed: int = 42
@@ -177,6 +279,32 @@ class Logging(Strict):
     """Steps between lines of the log."""
 
 
+class Slider(Strict):
+    """A LoRA that is turned from one thing to its opposite by its strength. Pictures give only the layout; their captions are not used."""
+
+    target_class: str
+    """What is changed, for example: a woman."""
+    positive_prompt: str
+    """What it becomes at full strength, for example: an old woman."""
+    negative_prompt: str = ""
+    """What it becomes at the strength -1, for example: a young woman."""
+    anchor_class: str | None = None
+    """What is to stay as it is, for example: a man."""
+    guidance_strength: Annotated[float, Field(gt=0, le=100)] = 3.0
+    """How far it goes."""
+    anchor_strength: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """How much the anchor counts."""
+
+
+class Replacement(Strict):
+    """What is drawn instead of something."""
+
+    concept: Annotated[str, Field(min_length=1)]
+    """Words in the captions."""
+    replacement: str
+    """Words that the base model is asked with in their place; its answer is what is learned."""
+
+
 class TrainJob(Job):
     """Teach a model from pictures."""
 
@@ -189,7 +317,16 @@ class TrainJob(Job):
     """What is trained."""
     datasets: Annotated[list[Dataset], Field(min_length=1)]
     """Folders of pictures."""
+    slider: Slider | None = None
+    """Train a slider, from words alone."""
+    replacements: list[Replacement] = []
+    """Make the model draw one thing where another is asked for, from words alone."""
     train: Train = Train()
+    validation: Validation = Validation()
     sample: Sample = Sample()
     save: Save = Save()
     logging: Logging = Logging()
+
+    def trigger_of(self, dataset: Dataset) -> str | None:
+        """Of one of its data sets. Regularisation shows what is known already, so it carries none."""
+        return None if dataset.is_reg else dataset.trigger_word or self.trigger_word

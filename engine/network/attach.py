@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import nn
 
 from ..jobs import Adapter, Full
@@ -28,13 +29,14 @@ def attach(
     ignore_if_contains: Sequence[str] = (),
     seed: int = 0,
     family: str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Network:
     """What is trained in ``modules``, which are named as in the pipeline; everything else in them is frozen.
 
     ``targets`` is a regular expression over whole names of layers, for an adapter; or one for each part that gets one.
     The two lists choose among all weights; an adapter has its own in ``settings``. ``family`` finds the native names. The same seed gives the same
-    first weights.
+    first weights. ``dtype`` is that of trained weights of the model itself; adapters are fp32.
     """
     if isinstance(settings, Adapter):
         return NETWORKS[settings.type](settings, modules, targets, seed, family)
-    return FullNetwork(modules, only_if_contains, ignore_if_contains)
+    return FullNetwork(modules, only_if_contains, ignore_if_contains, dtype)

@@ -16,17 +16,17 @@ from .formats import Form
 
 
 class Network(ABC):
-    """Trained weights by canonical name, ``transformer.<path>``. fp32, whatever the rest of the model is."""
+    """Trained weights by canonical name, ``transformer.<path>``. fp32, whatever the rest of the model is, unless a job says otherwise."""
 
     is_adapter: bool
     """Whether the base model is still there, so that ``disabled`` and ``scaled`` can do something."""
     idle: Sequence[str] = ()
     """Settings that have no effect in this model."""
 
-    def __init__(self, weights: Mapping[str, nn.Parameter]):
+    def __init__(self, weights: Mapping[str, nn.Parameter], dtype: torch.dtype = torch.float32):
         self._weights = dict(weights)
         for weight in self._weights.values():
-            weight.data = weight.data.float()  # updates are too small for half precision
+            weight.data = weight.data.to(dtype)  # updates are too small for half precision, unless they are rounded at random
             weight.requires_grad_(True)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:

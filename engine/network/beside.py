@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -105,7 +106,7 @@ def _convolved(module: nn.Module, inputs: Tensor, weight: Tensor) -> Tensor:
 
 
 def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+    return next(chain(module.parameters(), module.buffers())).device  # a packed weight is a buffer
 
 
 def _moved(layer: Kind, device: torch.device, dtype: torch.dtype | None = None) -> Kind:

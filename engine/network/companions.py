@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from ..jobs import ModelSection
 from ..runtime.places import fetch_lora
 from .beside import check_fits
 from .files import LoadedLora, load_lora
-from .formats import from_any
+from .formats import canonical, from_any
 from .keys import text_path
 from .layers import Layer, Update, split
+from .reader import read_lora
 
 
 class Companions:
@@ -59,13 +61,43 @@ def _load(family: ModelFamily, name: str | None, key: str) -> LoadedLora | None:
 @torch.no_grad()
 def fuse_lora(model: nn.Module, part: str, path: Path, family: type[ModelFamily]) -> None:
     """Adds a file of any kind to the weights of one part of the pipeline. A part that the file says nothing of stays as it is."""
-    paths = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     denoisers = family.denoiser_parts()
-    layers = split(from_any(path, family.name, paths if part in denoisers else ()))
+    layers = split(from_any(path, family.name, _paths(model) if part in denoisers else ()))
     ours = {name.removeprefix(f"{part}."): layer for name, layer in layers.items() if name.startswith(f"{part}.")}
     if part in denoisers and not any(name.split(".")[0] in denoisers for name in layers):
-        raise JobError(f"{path.name} has nothing for the {part} of {family.name}.", "It was made for another model family.")
+        raise _nothing_for(path, part, family)
     _add(model, ours, path.name)
+
+
+def recovering(model: nn.Module, part: str, path: Path, family: type[ModelFamily]) -> dict[str, Update]:
+    """The layers of an accuracy recovery adapter by the names of ``model``, a denoiser of the family.
+
+    As ostris' AI Toolkit writes and reads them: plain LoRAs with a scale of 1, or LoKr under flat names; the layers of two
+    experts in one file, under transformer_1 and transformer_2. That is taken from its code; the published files themselves
+    were not at hand when this was written.
+    """
+    tensors, metadata = read_lora(path)
+    experts = {name: found for name in tensors if (found := re.fullmatch(r"(\w+)\.transformer_([12])\.(.+)", name))}
+    if experts:
+        number = str(family.denoiser_parts().index(part) + 1)
+        tensors = {f"{found[1]}.{found[3]}": tensors[name] for name, found in experts.items() if found[2] == number}
+    layers = split(canonical(tensors, metadata, path.name, family.name, _paths(model)))
+    head = family.denoiser_part if experts else part
+    ours = {name.partition(".")[2]: layer for name, layer in layers.items() if name.startswith(f"{head}.")}
+    if not ours:
+        raise _nothing_for(path, part, family)
+    modules = dict(model.named_modules())
+    for name, layer in ours.items():
+        check_fits(modules.get(name), name, layer, path.name)
+    return ours
+
+
+def _paths(model: nn.Module) -> list[str]:
+    return [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+
+def _nothing_for(path: Path, part: str, family: type[ModelFamily]) -> JobError:
+    return JobError(f"{path.name} has nothing for the {part} of {family.name}.", "It was made for another model family.")
 
 
 def _add(model: nn.Module, layers: Mapping[str, Update], name: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ..errors import JobError
@@ -23,7 +24,7 @@ class FullNetwork(Network):
     is_adapter = False
 
     def __init__(
-        self, modules: Mapping[str, nn.Module], only: Sequence[str] = (), ignore: Sequence[str] = ()
+        self, modules: Mapping[str, nn.Module], only: Sequence[str] = (), ignore: Sequence[str] = (), dtype: torch.dtype = torch.float32
     ):
         self.modules = dict(modules)
         weights = {
@@ -34,7 +35,7 @@ class FullNetwork(Network):
         chosen = choose(list(weights), only, ignore, "model")
         for module in modules.values():
             module.requires_grad_(False)
-        super().__init__({name: weights[name] for name in chosen})
+        super().__init__({name: weights[name] for name in chosen}, dtype)
 
     def save(self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form, part: str | None = None) -> None:
         """A folder with a folder for each model, frozen weights included. It has one form and no metadata."""

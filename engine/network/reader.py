@@ -8,10 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import JobError
+from ..families.sources import PICKLES
 from ..runs.safe import read_safetensors
 from .layers import is_lora
 
-PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 _AGAIN = "The download or copy did not finish: get the file again."
 _LARGEST_HEADER = 100_000_000  # safetensors' own limit
 

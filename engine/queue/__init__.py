@@ -1,6 +1,6 @@
 """The line of runs: one SQLite file that every process shares, threads that work through it, and how to watch a run."""
 
-from .follow import follow
+from ..runs.log import follow
 from .runner import Runner
 from .store import RunQueue, RunRecord, Status
 

@@ -8,7 +8,7 @@ from ..errors import JobError
 from ..events import Event, Failed, Finished
 from ..jobs import Job
 from ..runs.folder import RunFolder
-from .follow import last_event
+from ..runs.log import last_event
 from .store import RunQueue, RunRecord, Status
 
 DRAWINGS = ".drawings"

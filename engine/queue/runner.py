@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ..control import Control, Request
 from ..errors import JobError
 from ..events import Event, Failed
 from ..jobs import Job
+from ..jobs.changing import with_values
 from ..runs.folder import RunFolder, slug
 from ..settings import home, load_settings
 from .alive import identity
@@ -88,12 +90,23 @@ class Runner:
             self._line_up(record)
 
     def ask(self, name: str, request: Request) -> None:
-        """Stop, save or sample now. A waiting run that is asked to stop leaves the line."""
+        """Stop, save, sample or pause now, or go on. A waiting run that is asked to stop leaves the line."""
         with self._lock:
             if control := self._driven.get(name):
                 return control.ask(request)
         self._known(name)
         self.queue.ask(name, request)
+
+    def change(self, name: str, values: dict[str, Any]) -> None:
+        """Other values of settings, by key, for a run that is on: from its next step on. Raises JobError where that cannot be."""
+        record = self._known(name)
+        if record.status != "running":
+            raise JobError(f"{name} is not running.", "Change its job file, and run that.")
+        with_values(RunFolder(record.folder).job(), values)
+        with self._lock:
+            if control := self._driven.get(name):
+                return control.change(values)
+        self.queue.ask(name, values)
 
     def remove(self, name: str) -> None:
         """Takes a run off the list. Its folder stays as it is."""
@@ -253,9 +266,9 @@ class Runner:
         except sqlite3.Error:
             return  # next time
         if requests is None:
-            requests = {"stop"}  # another process took it over
+            requests = ["stop"]  # another process took it over
         for request in requests:
-            control.ask(request)
+            control.hear(request)
 
     def _finish(self, name: str, status: Status) -> None:
         for wait in (0.2, 1.0, 0.0):

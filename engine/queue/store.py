@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal
 
-from ..control import Request
+from ..control import Request, word_of
 from ..errors import JobError
 from .alive import is_alive
 
@@ -123,29 +123,29 @@ class RunQueue:
             ).fetchone()
         return _record(row) if row else None
 
-    def ask(self, name: str, request: Request) -> None:
-        """Leaves a word for the worker of a running run. A waiting run that is asked to stop leaves the line."""
+    def ask(self, name: str, request: Request | dict[str, Any]) -> None:
+        """Leaves a word for the worker of a running run, or other values of settings. A waiting run that is asked to stop leaves the line."""
         with self._transaction() as db:
             db.execute(
                 "UPDATE run SET request = request || ' ' || ? WHERE name = ? AND status = 'running'",
-                (request, name),
+                (request if isinstance(request, str) else word_of(request), name),
             )
             if request == "stop":
                 db.execute("UPDATE run SET status = 'stopped' WHERE name = ? AND status = 'queued'", (name,))
 
-    def beat(self, name: str, worker: str) -> set[Request] | None:
-        """Says that a run is alive; returns, and clears, what was asked of it. None: it is no longer this worker's."""
+    def beat(self, name: str, worker: str) -> list[str] | None:
+        """Says that a run is alive; returns, and clears, what was asked of it, in that order. None: it is no longer this worker's."""
         mine = "name = ? AND worker = ? AND status = 'running'"
         with self._connection() as db:
             row = db.execute(f"SELECT request, beat FROM run WHERE {mine}", (name, worker)).fetchone()
         if row is None:
             return None
         if not row["request"] and time.time() - row["beat"] < BEAT_EVERY:
-            return set()  # most calls write nothing
+            return []  # most calls write nothing
         with self._transaction() as db:
             row = db.execute(f"SELECT request FROM run WHERE {mine}", (name, worker)).fetchone()
             db.execute(f"UPDATE run SET beat = ?, request = '' WHERE {mine}", (time.time(), name, worker))
-        return {word for word in get_args(Request) if word in row["request"].split()} if row else None
+        return row["request"].split() if row else None
 
     def finish(self, name: str, worker: str, status: Status) -> None:
         with self._transaction() as db:

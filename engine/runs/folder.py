@@ -5,6 +5,7 @@ config.yaml                     the job with every default written out
 state/000000250/                exact state of the kept checkpoints
 samples/000000250_00_<hash>.jpg
 events.jsonl  log.txt           the same events, for programs and for people
+metrics.csv                     the figures among them, for a spreadsheet
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _RESERVED = {
     "config.yaml",
     "events.jsonl",
     "log.txt",
+    "metrics.csv",
 }  # a final folder would take their place
 DEVICES = re.compile(
     r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE
@@ -103,6 +105,10 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples"
 
@@ -115,9 +121,9 @@ class RunFolder:
 
     def append(self, event: Event) -> None:
         """One line more in events.jsonl and in log.txt, there for every reader when this returns."""
-        _append_line(self.events, dump_event(event))
+        append_line(self.events, dump_event(event))
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
-        _append_line(self.log, f"{moment}  {describe(event)}\n".encode())
+        append_line(self.log, f"{moment}  {describe(event)}\n".encode())
 
     @property
     def final_path(self) -> Path:
@@ -176,7 +182,7 @@ class RunFolder:
         return max(steps, default=0)
 
 
-def _append_line(path: Path, line: bytes) -> None:
+def append_line(path: Path, line: bytes) -> None:
     """Adds a line; after half a line of a process that was killed, on a new one."""
     with path.open("ab+") as file:
         if file.seek(0, os.SEEK_END):

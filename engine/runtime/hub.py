@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 
 from ..errors import JobError
 from ..families.catalog import BASES, STARTER, base_of, family_name, locate
+from ..families.sources import PICKLES
 from ..jobs import ModelSection
 
 
@@ -50,7 +51,7 @@ def place_of(model: ModelSection) -> Path | str:
     name = base_name(model)
     if folder := locate(name):
         return folder
-    if Path(name).suffix in {".ckpt", ".pt", ".pth", ".bin"}:
+    if Path(name).suffix.lower() in PICKLES:
         raise JobError(
             f"{name} is a pickle file, which can run code when it is opened.",
             "Use a .safetensors version of the model, in diffusers layout.",
@@ -75,8 +76,8 @@ def look_up(name: str, revision: str | None = None) -> None:
 
 
 @contextmanager
-def hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
-    """What the hub's client raises about a model, as a JobError."""
+def hub_errors(name: str, revision: str | None = None, instead: str = "use the Starter, which is built in") -> Iterator[None]:
+    """What the hub's client raises about a model, as a JobError. ``instead`` is what can be done without it."""
     page = f"{constants.ENDPOINT}/{name}"
     try:
         yield
@@ -96,7 +97,7 @@ def hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
         ) from error
     except (EntryNotFoundError, OfflineModeIsEnabled) as error:
         if constants.HF_HUB_OFFLINE or isinstance(error, LocalEntryNotFoundError):
-            raise unreachable(name) from error
+            raise unreachable(name, instead) from error
         raise JobError(
             f"{name} is not in diffusers layout.", "Choose a model with a model_index.json."
         ) from error
@@ -106,11 +107,11 @@ def hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
                 f"The disk is full: {name} could not be downloaded.",
                 "Free some space, or set HF_HOME to a larger disk.",
             ) from error
-        raise unreachable(name) from error
+        raise unreachable(name, instead) from error
 
 
-def unreachable(name: str) -> JobError:
+def unreachable(name: str, instead: str = "use the Starter, which is built in") -> JobError:
     return JobError(
         f"{name} is not on this computer, and the hub cannot be reached.",
-        "Check the network and start again, set a folder with models in Settings, or use the Starter, which is built in.",
+        f"Check the network and start again, set a folder with models in Settings, or {instead}.",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ from ..families.base import Guest, ModelFamily
 from ..families.catalog import base_of, defaults_of, family_name, load_family, locate, pipeline_in
 from ..families.sources import Quantization, Source
 from ..jobs import ModelSection
-from ..network.companions import fuse_lora
+from ..network.beside import Beside
+from ..network.companions import fuse_lora, recovering
 from ..settings import load_settings
 from .device import free
 from .hub import arch_of, base_name, hub_errors, place_of
 from .offload import offload
 from .parts import empty_part, fits, is_whole, read_part
-from .places import fetch_lora, fetch_place, find_place, other_places, part_folder
+from .places import fetch_lora, fetch_place, find_place, other_places, part_folder, recovery_of
 from .quantize import quantize
 from .quantized import keep_part, place_of_part, restore_part
 
@@ -46,14 +48,13 @@ def find_model(model: ModelSection) -> Path:
         return place
     revision = model.revision if place == model.name_or_path else None
     with hub_errors(place, revision):
-        elsewhere: dict[str, None] = {}
         index = Path(hf_hub_download(place, "model_index.json", revision=revision))
-        pipeline = load_family(family_name(arch_of(model), pipeline_in(index.parent))).pipeline_class
-        if other_places(model):
-            elsewhere = dict.fromkeys(_named_parts(model, index.parent))
-            for name in elsewhere:  # of a part that comes from a single file, the config is still the base's
-                hf_hub_download(place, f"{name}/config.json", revision=revision)
-        return Path(pipeline.download(place, revision=revision, use_safetensors=True, **elsewhere))
+        family = load_family(family_name(arch_of(model), pipeline_in(index.parent)))
+        needless = {name: None for name, part in family.pipeline_options.items() if part is None}
+        elsewhere = dict.fromkeys(_named_parts(model, index.parent)) if other_places(model) else {}
+        for name in elsewhere:  # of a part that comes from a single file, the config is still the base's
+            hf_hub_download(place, f"{name}/config.json", revision=revision)
+        return Path(family.pipeline_class.download(place, revision=revision, use_safetensors=True, **needless, **elsewhere))
 
 
 def _named_parts(model: ModelSection, folder: Path) -> list[str]:
@@ -70,6 +71,7 @@ def open_family(model: ModelSection, dtype: torch.dtype) -> ModelFamily:
     """The family around its pipeline, on the CPU, with autoencoder, tokenizers and scheduler; the large parts are absent."""
     folder = find_model(model)
     family = load_family(family_name(arch_of(model), pipeline_in(folder), folder))
+    settings = own_settings(family, model.model_kwargs)
     sources = _sources(model, family, folder)
     own = family.own_parts(folder)
     given: dict[str, Any] = dict.fromkeys((*family.text_parts, *family.denoiser_parts(), *own))
@@ -91,7 +93,7 @@ def open_family(model: ModelSection, dtype: torch.dtype) -> ModelFamily:
     known = base_of(model.name_or_path) or locate(model.name_or_path)
     made = family(pipe, defaults_of(model.name_or_path if known else base_name(model), family.name), folder)
     made.sources = sources
-    made.kwargs = own_settings(family, model.model_kwargs)
+    made.kwargs = settings
     return made
 
 
@@ -103,7 +105,9 @@ def own_settings(family: type[ModelFamily], given: Mapping[str, Any]) -> dict[st
             raise JobError(
                 f"model.model_kwargs: {name}: {value!r} means nothing to {family.name}.", f"It knows {known or 'none'}."
             )
-    return {**family.kwargs, **given}
+    settings = {**family.kwargs, **given}
+    family.check_settings(settings)
+    return settings
 
 
 def load_parts(
@@ -132,6 +136,20 @@ def _load_part(
     kind, source = _class_of(family, family.folder, name), source_of(family, name)
     if (plan := source.quantization) is None:
         return _read(kind, source, name, dtype, type(family))
+    part = yield from _load_quantized(family, name, kind, source, plan, device, dtype)
+    if source.recovery:
+        Beside(part, recovering(part, name, source.recovery, type(family)), source.recovery.name)
+    return part
+
+
+def _load_quantized(
+    family: ModelFamily, name: str, kind: Any, source: Source, plan: Quantization, device: torch.device, dtype: torch.dtype
+) -> Generator[Event, None, torch.nn.Module]:
+    if source.recovery and dtype != torch.bfloat16:
+        yield Warned(
+            message="Accuracy recovery adapters were made for weights that were in bf16 before they were quantized; here they are not.",
+            hint="Set model.dtype to bf16: then the adapter makes up for the very errors that it was trained on.",
+        )
     key = {"part": fingerprint(family, (name,)), "dtype": dtype, "class": kind.__qualname__}
     folder = place_of_part(load_settings().folder("cache"), **key)
     try:
@@ -145,6 +163,8 @@ def _load_part(
             hint="It is made again; nothing else is lost.",
         )
     part = _read(kind, source, name, dtype, type(family))
+    if source.recovery:  # what it does not say stays as it was
+        plan = replace(plan, include=tuple(recovering(part, name, source.recovery, type(family))))
     failed = False
     for event in quantize(part, plan, device, name):
         failed = failed or isinstance(event, Warned)
@@ -194,9 +214,9 @@ def fingerprint(family: ModelFamily, names: tuple[str, ...]) -> str:
         for file in files:
             status = file.resolve().stat()
             digest.update(f"{name}/{file.name}:{status.st_size}:{status.st_mtime_ns};".encode())
-        if source.lora:
-            status = source.lora.resolve().stat()
-            digest.update(f"{source.lora.name}:{status.st_size}:{status.st_mtime_ns};".encode())
+        for lora in filter(None, (source.lora, source.recovery)):
+            status = lora.resolve().stat()
+            digest.update(f"{lora.name}:{status.st_size}:{status.st_mtime_ns};".encode())
         if plan := source.quantization:
             digest.update(f"{plan.kind}:{plan.include}:{plan.exclude};".encode())
     return digest.hexdigest()
@@ -233,11 +253,13 @@ def _sources(model: ModelSection, family: type[ModelFamily], folder: Path) -> di
             raise JobError(f"{key}: {named} has no {wanted[-1]} for {family.name}.", "Check that it belongs to this family.")
         found |= chosen
     lora = fetch_lora(model.lora_path, "model.lora_path") if model.lora_path else None
+    recovery = fetch_lora(adapter, "model.accuracy_recovery_adapter") if (adapter := recovery_of(model)) else None
+    recovered = dict.fromkeys(family.denoiser_parts(), recovery)
     fused = dict.fromkeys((*family.denoiser_parts(), *family.text_parts), lora)
     plans = {**dict.fromkeys(family.denoiser_parts(), _plan(model, False)), **dict.fromkeys(family.text_parts, _plan(model, True))}
     away = dict.fromkeys(family.denoiser_parts(), model.layer_offloading_transformer_percent if model.layer_offloading else 0.0)
     return {
-        name: Source(source.config, source.file, plans.get(name), fused.get(name), away.get(name, 0.0))
+        name: Source(source.config, source.file, plans.get(name), fused.get(name), recovered.get(name), away.get(name, 0.0))
         for name, source in found.items()
     }
 

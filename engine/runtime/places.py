@@ -13,13 +13,13 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 
 from ..errors import JobError
+from ..families.sources import PICKLES
 from ..jobs import ModelSection
 from ..settings import load_settings, resolve
 from .hub import base_name, hub_errors
 
 LORA = "pytorch_lora_weights.safetensors"
 """What diffusers calls the LoRA of a folder."""
-PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,25 @@ def fetch_place(place: Place, part: str, revision: str | None = None) -> Path:
         if not (folder / part / "config.json").is_file():
             folder = Path(snapshot_download(place.repo, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*"]))
         return folder
+
+
+def recovery_of(model: ModelSection) -> str | None:
+    """The accuracy recovery adapter that the job names. A JobError where it cannot be with what else the job wants."""
+    if not (adapter := model.accuracy_recovery_adapter):
+        return None
+    if not model.quantize or not model.qtype.startswith("uint"):
+        raise JobError(
+            "model.accuracy_recovery_adapter makes up for weights of 2 to 7 bits, which this job does not ask for.",
+            "Set model.quantize to true and model.qtype to what the adapter was made for, for example uint3.",
+        )
+    if model.assistant_lora_path:
+        raise JobError(
+            "An accuracy recovery adapter and an assistant LoRA do not go together: each was made for the model without the other.",
+            "Leave out model.assistant_lora_path, or model.accuracy_recovery_adapter and choose model.qtype qfloat8.",
+        )
+    if model.quantize_kwargs.include or model.quantize_kwargs.exclude:
+        raise JobError("Which layers are quantized is said by the accuracy recovery adapter.", "Leave out model.quantize_kwargs.")
+    return adapter
 
 
 def fetch_lora(name: str, key: str) -> Path:

@@ -1,7 +1,7 @@
 """Frozen weights in few bits: the linear layers of a part, replaced one by one by layers of a library.
 
-One class a library: optimum-quanto (tried with 0.2.7), bitsandbytes (0.50), torchao (0.18, an extra). What the three
-have in common is that a LoRA attaches to their layers as to any other linear layer.
+One class a library: optimum-quanto (tried with 0.2.7), bitsandbytes (0.50), torchao (0.18, an extra), and ``affine``. What
+they have in common is that a LoRA attaches to their layers as to any other linear layer.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..errors import JobError
 from ..events import Event, Progress, Warned
 from ..families.sources import Quantization
+from .affine import AffineLinear
 
 EVERY = 0.5
 """Seconds between two events of progress, at least."""
@@ -84,7 +85,7 @@ def choose_layers(module: nn.Module, include: Sequence[str], exclude: Sequence[s
 
 def is_quantized(layer: nn.Module) -> bool:
     """Whether the layer's weight is held in few bits, so that nothing can be added to it."""
-    return any(type(kind).__module__.startswith(("optimum.", "bitsandbytes.", "torchao.")) for kind in (layer, getattr(layer, "weight", None)))
+    return isinstance(layer, AffineLinear) or any(type(kind).__module__.startswith(("optimum.", "bitsandbytes.", "torchao.")) for kind in (layer, getattr(layer, "weight", None)))
 
 
 def replace_layer(module: nn.Module, name: str, new: nn.Module) -> None:
@@ -223,11 +224,26 @@ class Ao(Method):
         return new
 
 
+class Affine(Method):
+    """Our own, in the numbers of an older torchao: 2 to 7 bits, and a step and a zero for 64 of them."""
+
+    def __init__(self, kind: str):
+        super().__init__(kind)
+        self.bits = int(kind.removeprefix("uint"))
+
+    def quantize(self, layer: nn.Linear) -> nn.Module:
+        return AffineLinear.of(layer, self.bits)
+
+    def restore(self, layer: nn.Linear, tensors: Mapping[str, Tensor]) -> nn.Module:
+        return AffineLinear(self.bits, layer.in_features, **tensors)
+
+
 METHODS: dict[str, type[Method]] = {
     **dict.fromkeys(("qfloat8", "qint8", "qint4", "qint2"), Quanto),
     **dict.fromkeys(("nf4", "fp4"), Bits4),
     "int8": Bits8,
     "float8": Ao,
+    **dict.fromkeys((f"uint{bits}" for bits in range(2, 8)), Affine),
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..data.room import touch
 from ..runs.atomic import put, staging
 from ..runs.safe import read_safetensors, write_safetensors
 from .quantize import is_quantized, method_of, replace_layer
@@ -71,6 +72,7 @@ def restore_part(folder: Path, empty: Callable[[], nn.Module], kind: str, device
     if not (folder / _INDEX).is_file():
         return None
     index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    touch(folder / _INDEX)
     module, method = empty(), method_of(kind)
     inside: dict[str, dict[str, Tensor]] = {name: {} for name in index["layers"]}
     plain: dict[str, Tensor] = {}

@@ -13,7 +13,8 @@ import torch
 
 from ..control import Control
 from ..data.cache import TextCache
-from ..data.pictures import decode, digest
+from ..data.clips import Cut, still_of
+from ..data.pictures import digest
 from ..events import Event
 from ..families.base import Conditioning, ModelFamily, stack
 from ..settings import load_settings
@@ -27,10 +28,12 @@ class Text(NamedTuple):
     prompt: str
     pictures: tuple[Path, ...] = ()
     """Reference pictures, for a family that sees them."""
+    cut: Cut | None = None
+    """Of a video among them, the first frame of this is seen."""
 
 
-def text_of(family: ModelFamily, prompt: str, controls: Sequence[str | Path]) -> Text:
-    return Text(prompt, tuple(map(Path, controls)) if family.sees_controls else ())
+def text_of(family: ModelFamily, prompt: str, controls: Sequence[str | Path], cut: Cut | None = None) -> Text:
+    return Text(prompt, tuple(map(Path, controls)), cut) if family.sees_controls else Text(prompt)
 
 
 def encode(family: ModelFamily, texts: Sequence[Text]) -> Conditioning:
@@ -38,7 +41,7 @@ def encode(family: ModelFamily, texts: Sequence[Text]) -> Conditioning:
     prompts = [text.prompt for text in texts]
     if not family.sees_controls:
         return family.encode_prompts(prompts)
-    pictures = [[decode(path) for path in text.pictures] for text in texts]
+    pictures = [[still_of(path, text.cut) for path in text.pictures] for text in texts]
     return family.encode_prompts(prompts, pictures)  # type: ignore[call-arg]  # as its family says
 
 
@@ -63,7 +66,7 @@ class Texts:
 
     def remember(self, texts: Iterable[Text], control: Control) -> Generator[Event, None, None]:
         """Encodes what is new, and yields progress. The text encoders are gone afterwards."""
-        known = {self._name(text): text for text in sorted(set(texts))}
+        known = {self._name(text): text for text in sorted(set(texts), key=lambda text: (*text[:2], str(text.cut)))}
         if missing := self._cache.missing(list(known)):
             yield from load_parts(self.family, self.family.text_parts, self.device, self.held)
             yield from self._cache.fill(
@@ -77,7 +80,8 @@ class Texts:
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
     def _name(self, text: Text) -> str:
-        return json.dumps([text.prompt, *map(self._digest, text.pictures)]) if text.pictures else text.prompt
+        cut = [str(text.cut)] if text.cut else []
+        return json.dumps([text.prompt, *map(self._digest, text.pictures), *cut]) if text.pictures else text.prompt
 
     def _encode(self, texts: Sequence[Text]) -> Conditioning:
         with torch.no_grad(), autocast(self.device, self.compute), self.around():

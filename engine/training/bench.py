@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ..data.batches import Batches
-from ..data.buckets import Bucket, Placed
-from ..data.cache import LatentCache
-from ..data.captions import dropped
+from ..data.cache import check_finite
 from ..data.scan import Item
 from ..families.base import Conditioning, ModelFamily, Request
-from ..jobs import TrainJob
+from ..jobs import Dataset, TrainJob
 from ..network.attach import Network
 from ..network.companions import Companions
 from ..network.metadata import describe_network
 from ..runtime.saving import save_pipeline
-from ..runtime.texts import Text, Texts, encode, text_of
+from ..runtime.texts import Text, Texts, encode
+from .feed import Feed
+from .loader import Loader, Shown
 from .objectives import Batch
 
 
@@ -35,38 +35,67 @@ class Bench:
     device: torch.device
     dtype: torch.dtype
     """Of the arithmetic."""
-    items: list[Item]
-    placed: list[Placed]
-    batches: Batches
-    latents: LatentCache
+    loader: Loader
     texts: Texts | None
     """None where the text encoders learn too."""
     requests: list[Request]
     companions: Companions
+    stay: tuple[str, ...] = ()
+    """Parts that every step needs, besides the denoiser: they never leave the device."""
+    held: Bench | None = None
+    """The same, with the pictures that are held back for validation."""
+
+    def __post_init__(self) -> None:
+        self.feed = Feed(self.loader.load)
 
     def batch(self, micro: int) -> Batch:
         """The pictures of one micro-batch, on the device. A function of its number alone."""
-        chosen = [self.placed[index] for index in self.batches.at(micro)]
-        items, buckets = [self.items[one.item] for one in chosen], [one.bucket for one in chosen]
-        mean, std = self._latents(items, buckets)
-        texts = [
-            text_of(self.family, self._caption(item, micro, position), item.controls) for position, item in enumerate(items)
-        ]
-        controls = zip(*(references(item) for item in items), strict=True)
-        shown = {f"control_{index}": self._latents(column, buckets)[0] for index, column in enumerate(controls)}
+        loaded = self.feed(micro)
+        (mean, std), *references = (self._latents(column, loaded.items, index > 0) for index, column in enumerate(loaded.columns))
+        shown = {f"control_{index}": mate for index, (mate, _) in enumerate(references)}
+        features = loaded.features or {kind: self.conditioning(texts) for kind, texts in loaded.texts.items()}
+        cond = features.pop("")
+        data = [self.job.datasets[item.dataset] for item in loaded.items]
         stages = self.family.stages
         stage = stages[micro // self.job.train.switch_boundary_every % len(stages)]
-        return Batch(mean, std, {**self.conditioning(texts), **shown}, (stage.low, stage.high))
+        return Batch(
+            mean, std, {**cond, **shown}, (stage.low, stage.high), self._mask(loaded.mask, mean), self._weights(data), data[0].prior_reg,
+            features, loaded.identities,
+        )  # fmt: skip
 
-    def _latents(self, items: Sequence[Item], buckets: Sequence[Bucket]) -> tuple[Tensor, Tensor]:
-        """Mean and deviation as one batch on the device."""
-        pairs = [self.latents.get(item, bucket) for item, bucket in zip(items, buckets, strict=True)]
-        mean, std = (torch.stack(list(tensors)).to(self.device, non_blocking=True) for tensors in zip(*pairs, strict=True))
+    def with_strength(self, micro: int) -> contextlib.AbstractContextManager[None]:
+        """Inside, the network acts as strongly as the data sets of that micro-batch ask for."""
+        strength = self.loader.data_set(micro).network_weight
+        return self.network.scaled(strength) if strength != 1 else contextlib.nullcontext()
+
+    def _latents(self, column: Sequence[Shown], items: Sequence[Item], is_reference: bool) -> tuple[Tensor, Tensor]:
+        """Mean and deviation as one batch on the device; pixels are encoded first."""
+        if pixels := [one for one in column if isinstance(one, Tensor)]:
+            with torch.autocast(self.device.type, enabled=False):  # as the cached ones are encoded
+                mean, std = self._encoded(torch.stack(pixels).to(self.device, non_blocking=True), items[0].frames if is_reference else 0)
+            check_finite([item for item, one in zip(items, column, strict=True) if isinstance(one, Tensor)], mean, std)
+            fresh = iter(zip(mean, std, strict=True))
+            column = [next(fresh) if isinstance(one, Tensor) else one for one in column]
+        mean, std = (torch.stack([tensor.to(self.device, non_blocking=True) for tensor in tensors]) for tensors in zip(*column, strict=True))
         return mean, std
 
-    def _caption(self, item: Item, micro: int, position: int) -> str:
-        rate = self.job.datasets[item.dataset].caption_dropout_rate
-        return "" if dropped(self.job.train.seed, micro, position, rate) else item.caption
+    def _encoded(self, pixels: Tensor, shown_for: int) -> tuple[Tensor, Tensor]:
+        """``shown_for``: the frames that they are references for; 0 for what is learned."""
+        if shown_for < 2:
+            return self.family.encode_pixels(pixels)
+        mean = self.family.encode_reference(pixels, shown_for)
+        return mean, torch.zeros_like(mean)
+
+    def _mask(self, mask: Tensor | None, latents: Tensor) -> Tensor | None:
+        """At the size of the latents, with as many dimensions."""
+        if mask is None:
+            return None
+        small = functional.interpolate(mask.to(self.device, non_blocking=True), latents.shape[-2:], mode="area")
+        return small.view(len(mask), *[1] * (latents.ndim - 3), *small.shape[-2:])
+
+    def _weights(self, data: Sequence[Dataset]) -> Tensor | None:
+        weights = [one.loss_multiplier * (self.job.train.reg_weight if one.is_reg else 1.0) for one in data]
+        return None if all(weight == 1 for weight in weights) else torch.tensor(weights, device=self.device)
 
     def conditioning(self, texts: Sequence[Text]) -> Conditioning:
         """Text features on the device: remembered ones, or fresh ones where the text encoders learn too."""
@@ -75,13 +104,21 @@ class Bench:
     @contextlib.contextmanager
     def at_hand(self, *parts: str) -> Iterator[None]:
         """The named parts are on the device inside, and on the CPU outside."""
-        for part in parts:
+        fetched = [part for part in parts if part not in self.stay]
+        for part in fetched:
             getattr(self.family.pipe, part).to(self.device)
         try:
             yield
         finally:
-            for part in parts:
+            for part in fetched:
                 getattr(self.family.pipe, part).to("cpu")
+
+    def close(self) -> None:
+        """Nothing is read ahead any more."""
+        if self.held:
+            self.held.close()
+        self.feed.close()
+        self.loader.close()
 
     def write_weights(self, path: Path, step: int) -> None:
         """The network as other tools read it: one file, one for each expert, or a folder in diffusers layout for all weights."""
@@ -94,8 +131,3 @@ class Bench:
             for stage in self.family.stages:
                 own = (path.with_stem(f"{path.stem}_{stage.title}"), stage.part) if stage.title else (path, None)
                 self.network.save(own[0], texts, save.dtype, form, own[1])
-
-
-def references(item: Item) -> list[Item]:
-    """The reference pictures of an item, as pictures of the same size."""
-    return [replace(item, path=path, controls=()) for path in item.controls]

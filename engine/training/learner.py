@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Generator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +14,12 @@ from ..jobs import TrainJob
 from ..runs.checkpoints import State
 from ..runtime.device import autocast
 from .bench import Bench
+from .concepts import Replacing, Sliding
 from .ema import Average
-from .objectives import OBJECTIVES, Objective
-from .optimizers import load_optimizer, make_optimizer, optimizer_tensors
+from .objectives import PROCESSES, Objective, Regression
+from .optimizer_state import load_optimizer, optimizer_tensors
+from .optimizers import OPTIMIZERS, make_optimizer, rate_groups, set_rates, shown
+from .sameness import data_summary, summary
 from .schedules import make_schedule, set_step
 
 _PRIME = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads neighbouring steps over all seeds
@@ -26,21 +31,27 @@ class Learner:
     def __init__(self, job: TrainJob, bench: Bench, objective: Objective | None = None):
         settings = job.train
         self.job, self.bench, self.step = job, bench, 0
-        self.objective = objective or OBJECTIVES[bench.family.objective](settings.timestep_type)
+        self.objective = objective or objective_of(job, bench)
         self.parameters = bench.network.parameters()
+        groups = rate_groups(settings, dict(bench.network.named_parameters()), bench.family.text_parts)
         self.optimizer = make_optimizer(
-            settings.optimizer, self.parameters, settings.lr, settings.optimizer_params, bench.device
+            settings.optimizer, groups, groups[0]["lr"], settings.optimizer_params, bench.device, settings.weights_dtype == "bf16" and not bench.network.is_adapter
         )
         self.schedule = make_schedule(settings, self.optimizer)
         self.average = (
             Average(self.parameters, settings.ema_config.ema_decay) if settings.ema_config.use_ema else None
         )
+        self.changed: list[dict[str, Any]] = []
+        """Settings that were changed on the way, see ``changes``."""
+        self._data = data_summary(job, bench.loader.items)
         self.rng = torch.Generator(bench.device)
         self.scaler = torch.amp.GradScaler(bench.device.type, enabled=bench.dtype == torch.float16)
 
     @property
     def lr(self) -> float:
-        return self.optimizer.param_groups[0]["lr"]
+        """Of the denoiser; where the optimizer finds it by itself, as it found it."""
+        group = self.optimizer.param_groups[0]
+        return group["lr"] * group.get("d", 1.0)
 
     def learn(self) -> Tensor:
         """One optimizer step over all micro-batches; their mean loss, still on the device."""
@@ -48,10 +59,11 @@ class Learner:
         total = torch.zeros((), device=self.bench.device)
         for micro in range(self.step * count, (self.step + 1) * count):
             self._seed(micro)
-            with autocast(self.bench.device, self.bench.dtype):
-                loss = self.objective.loss(self.bench.family, self.bench.batch(micro), self.rng) / count
-            self.scaler.scale(loss).backward()
-            total += loss.detach()
+            # the strength holds until a part is differentiated: checkpointing computes forward again
+            with self.bench.with_strength(micro), contextlib.closing(self._losses(micro)) as losses:
+                for loss in losses:
+                    self.scaler.scale(loss / count).backward()
+                    total += loss.detach() / count
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.parameters, self.job.train.max_grad_norm)
         self.scaler.step(self.optimizer)
@@ -60,6 +72,17 @@ class Learner:
         if self.average:
             self.average.step()
         return total
+
+    def _losses(self, micro: int) -> Generator[Tensor, None, None]:
+        with autocast(self.bench.device, self.bench.dtype):
+            batch = self.bench.batch(micro)
+        with contextlib.closing(self.objective.losses(self.bench.family, batch, self.rng)) as parts:
+            while True:
+                with autocast(self.bench.device, self.bench.dtype):  # thread-local: not held while a part is differentiated
+                    part = next(parts, None)
+                if part is None:
+                    return
+                yield part
 
     def _seed(self, micro: int) -> None:
         """Draws follow from (seed, micro-batch): a resumed run draws the same, and there is no generator to save."""
@@ -76,8 +99,22 @@ class Learner:
         self.step += 1
         self.schedule.step()
 
+    def told(self) -> dict[str, Any]:
+        """Settings and data, as they are kept with a state to tell what has changed since."""
+        return summary(self.job, self._data)
+
+    def change(self, job: TrainJob) -> None:
+        """Go on with other rates and another length, as if the run had been started so."""
+        self.job = self.bench.job = job
+        groups = rate_groups(job.train, dict(self.bench.network.named_parameters()), self.bench.family.text_parts)
+        set_rates(self.optimizer, job.train.optimizer, groups)
+        self.schedule = make_schedule(job.train, self.optimizer)
+        set_step(self.schedule, self.step)
+
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the network has its averaged weights, where there is an average."""
+        if OPTIMIZERS[self.job.train.optimizer].averages:
+            return shown(self.optimizer)
         return self.average.shown() if self.average else contextlib.nullcontext()
 
     def state(self) -> State:
@@ -98,6 +135,8 @@ class Learner:
                 "ema_steps": average_steps,
                 "scaler": self.scaler.state_dict(),
                 "job": _identity(self.job),
+                "changed": list(self.changed),
+                "told": self.told(),
             },
         )
 
@@ -117,6 +156,16 @@ class Learner:
             self.average.load(state.tensors["ema"], state.values["ema_steps"])
 
 
+def objective_of(job: TrainJob, bench: Bench) -> Objective:
+    """What the job asks for, on the kind of model that the family is."""
+    process = PROCESSES[bench.family.objective](job.train)
+    if job.slider:
+        return Sliding(process, job.slider, bench.network)
+    if job.replacements:
+        return Replacing(process, bench.network.disabled)
+    return Regression(process, job.train, bench.network.disabled)
+
+
 def _identity(job: TrainJob) -> dict[str, object]:
     """What must be the same for a state to fit."""
     data = job.model_dump(mode="json")
@@ -124,6 +173,7 @@ def _identity(job: TrainJob) -> dict[str, object]:
         "model.name_or_path": data["model"]["name_or_path"],
         **{f"network.{key}": value for key, value in data["network"].items()},
         "train.optimizer": data["train"]["optimizer"],
+        **({"train.weights_dtype": "bf16"} if data["train"]["weights_dtype"] == "bf16" else {}),
         "train.train_text_encoder": data["train"]["train_text_encoder"],
         "train.ema_config.use_ema": data["train"]["ema_config"]["use_ema"],
     }

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from diffusers import DDPMScheduler
+from diffusers.training_utils import compute_snr
 from torch import Tensor
 
 from ..errors import JobError
 from ..families.base import Conditioning, ModelFamily
-from ..jobs.train import TimestepType
-from .timesteps import draw_sigmas
+from ..jobs.train import TimestepType, Train
+from .losses import LOSSES
+from .noise import Noise, like
+from .timesteps import Levels, level_weights
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,16 @@ class Batch:
     cond: Conditioning
     span: tuple[float, float] = (0.0, 1.0)
     """The noise levels that are practised on it."""
+    mask: Tensor | None = None
+    """What of each picture is learned, 0 to 1, in a shape that fits the latents; None for all."""
+    weights: Tensor | None = None
+    """How much each picture counts [B]; None for all alike."""
+    is_prior: bool = False
+    """What is learned is what the base model says."""
+    others: Mapping[str, Conditioning] = field(default_factory=dict)
+    """Further prompts for the same pictures: unconditional, class, blank."""
+    identities: Sequence[int] = ()
+    """A number for each picture at its size, the same each time it comes."""
 
     def draw(self, rng: torch.Generator) -> Tensor:
         """Latents drawn from the posterior, in fp32: another draw each time a picture comes.
@@ -35,52 +49,199 @@ class Batch:
         return self.mean.float() + std * like(std, rng)
 
 
-class Objective(Protocol):
-    def loss(self, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Tensor:
-        """The mean loss of a batch, a scalar in fp32. Everything that is drawn is drawn from ``rng``."""
+@dataclass(frozen=True)
+class Noised:
+    """What the model is shown, at which noise level [B] as ``predict`` takes it, and the right answer."""
+
+    latents: Tensor
+    sigma: Tensor
+    answer: Tensor
+    weights: Tensor | None = None
+    """How much each level counts in the loss [B]; None for all alike."""
+
+
+class Process(Protocol):
+    """How noise comes into pictures, and what the model says of them then."""
+
+    def noised(self, family: ModelFamily, clean: Tensor, batch: Batch, rng: torch.Generator) -> Noised: ...
 
 
 @dataclass(frozen=True)
 class FlowMatching:
     """Rectified flow: straight lines from pictures to noise, and the model predicts their direction."""
 
-    timesteps: TimestepType | None = None
+    settings: Train = field(default_factory=Train)
 
-    def loss(self, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Tensor:
-        clean = batch.draw(rng)
-        noise = like(clean, rng)
+    def noised(self, family: ModelFamily, clean: Tensor, batch: Batch, rng: torch.Generator) -> Noised:
+        noise = Noise.of(self.settings).draw(clean, rng, batch.identities)
         tokens = clean.shape[-2] * clean.shape[-1] // family.latent_multiple**2
-        sigma = draw_sigmas(self.timesteps or "sigmoid", len(clean), tokens, rng, batch.span)
-        level = sigma.view(-1, *[1] * (clean.ndim - 1))
-        noisy = (1 - level) * clean + level * noise
-        cond = family.practise(clean, batch.cond, rng)
-        error = (family.predict(noisy, sigma, cond).float() - (noise - clean)).square()
-        if (counts := family.counts(noisy, cond)) is None:
-            return error.mean()
-        return (error * counts).sum() / counts.expand_as(error).sum()
+        levels = levels_of(self.settings, "sigmoid")
+        sigma = levels.draw(len(clean), tokens, rng, batch.span)
+        seen = Noised(along(clean, noise, sigma), sigma, noise - clean, weights_of(self.settings, levels.kind, sigma))
+        return self._after_a_step(family, clean, batch, seen) if levels.kind == "next_sample" else seen
+
+    def _after_a_step(self, family: ModelFamily, clean: Tensor, batch: Batch, seen: Noised) -> Noised:
+        """As a sampler would come there: by the model's own answer, one step before, with the noise that then leads from the picture to it."""
+        sigma, before = seen.sigma, seen.sigma + 1 / self.settings.next_sample_timesteps
+        with torch.no_grad():
+            start = along(clean, clean + seen.answer, before)
+            answer = family.predict(start, before, batch.cond).float()
+            reached = start + as_level(sigma - before, clean) * answer
+        noise = (reached - (1 - as_level(sigma, clean)) * clean) / as_level(sigma, clean)
+        return Noised(reached, sigma, noise - clean, seen.weights)
 
 
 @dataclass
 class Denoising:
     """Noise is added by the schedule of the model's scheduler, and the model predicts what its ``prediction_type`` says."""
 
-    timesteps: TimestepType | None = None
+    settings: Train = field(default_factory=Train)
     _schedule: DDPMScheduler | None = None
 
-    def loss(self, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Tensor:
+    def noised(self, family: ModelFamily, clean: Tensor, batch: Batch, rng: torch.Generator) -> Noised:
         if self._schedule is None:  # made once: it stays on the device
             self._schedule = schedule_of(family)
-        schedule, clean = self._schedule, batch.draw(rng)
-        noise = like(clean, rng)
-        count = schedule.config.num_train_timesteps
-        time = (draw_sigmas(self.timesteps or "linear", len(clean), 0, rng) * count).long().clamp(max=count - 1)
-        predicted = family.predict(schedule.add_noise(clean, noise, time), time / count, batch.cond)
-        target = {
+        schedule, noise = self._schedule, Noise.of(self.settings).draw(clean, rng, batch.identities)
+        count, levels = schedule.config.num_train_timesteps, levels_of(self.settings, "linear")
+        time = (levels.draw(len(clean), 0, rng) * count).long().clamp(max=count - 1)
+        prediction = schedule.config.prediction_type
+        answer = {
             "epsilon": lambda: noise,
             "v_prediction": lambda: schedule.get_velocity(clean, noise, time),
             "sample": lambda: clean,
-        }[schedule.config.prediction_type]()
-        return (predicted.float() - target).square().mean()
+        }[prediction]()
+        weights = weights_of(self.settings, levels.kind, time / count)
+        if self.settings.min_snr_gamma or self.settings.snr_gamma:
+            by_signal = signal_weights(compute_snr(schedule, time), prediction, self.settings.min_snr_gamma, self.settings.snr_gamma)
+            weights = by_signal if weights is None else weights * by_signal
+        return Noised(schedule.add_noise(clean, noise, time), time / count, answer, weights)
+
+
+PROCESSES: dict[str, Callable[[Train], Process]] = {"flow": FlowMatching, "denoising": Denoising}
+
+
+def levels_of(settings: Train, usual: TimestepType) -> Levels:
+    """How the job draws noise levels. Its own are counted from the noisiest: 0 is noise alone."""
+    low = 1 - (settings.max_denoising_steps + 1) / 1000
+    high = 1 - settings.min_denoising_steps / 1000
+    kind = settings.timestep_type or usual
+    return Levels(kind, settings.content_or_style, low, high, settings.stratified_timesteps, settings.next_sample_timesteps)
+
+
+def weights_of(settings: Train, kind: TimestepType, sigma: Tensor) -> Tensor | None:
+    return level_weights(sigma, kind, settings.linear_timesteps, settings.linear_timesteps2)
+
+
+def signal_weights(snr: Tensor, prediction: str, least: float | None, fixed: float | None) -> Tensor:
+    """Weights by the ratio of signal to noise, after Hang et al. 2023: at most ``least`` of it counts, or always ``fixed``."""
+    kept = torch.full_like(snr, fixed) if fixed else snr.clamp(max=least)
+    scale = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[prediction]
+    return kept / scale.clamp(min=1e-4)
+
+
+def as_level(sigma: Tensor, latents: Tensor) -> Tensor:
+    """[B] in a shape that fits the latents."""
+    return sigma.view(-1, *[1] * (latents.ndim - 1))
+
+
+def along(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """The place on the line from pictures to noise."""
+    level = as_level(sigma, clean)
+    return (1 - level) * clean + level * noise
+
+
+class Objective(Protocol):
+    def losses(self, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Generator[Tensor, None, None]:
+        """Parts of the mean loss of a batch, scalars in fp32, each with a graph of its own: they may be differentiated one after the other.
+
+        Everything that is drawn is drawn from ``rng``.
+        """
+
+
+@dataclass
+class Regression:
+    """The model's answer is to be the right one; what it was not asked about may be held to what it was before."""
+
+    process: Process
+    settings: Train = field(default_factory=Train)
+    base: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    """Inside, the model is the base model."""
+
+    def loss(self, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Tensor:
+        """All parts together."""
+        return torch.stack(list(self.losses(family, batch, rng))).sum()
+
+    def losses(self, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Generator[Tensor, None, None]:
+        settings, clean = self.settings, batch.draw(rng)
+        seen = self.process.noised(family, clean, batch, rng)
+        cond = family.practise(clean, batch.cond, rng)
+        counts = family.counts(seen.latents, cond)
+        weights = seen.weights if batch.weights is None else batch.weights if seen.weights is None else batch.weights * seen.weights
+
+        def answer(given: Conditioning) -> Tensor:
+            return family.predict_within(batch.span, seen.latents, seen.sigma, {**cond, **given}).float()
+
+        def before(given: Conditioning) -> Tensor:
+            with torch.no_grad(), self.base():
+                return answer(given)
+
+        def difference(said: Tensor, right: Tensor) -> Tensor:
+            return LOSSES[settings.loss_type](said, right, seen.sigma)
+
+        outside = 1 - batch.mask if batch.mask is not None and settings.inverted_mask_prior else None
+        was = before({}) if batch.is_prior or outside is not None else None
+        right = was if batch.is_prior and was is not None else self._guided(seen.answer, seen.sigma, answer, batch, rng)
+        said = answer({})
+        if settings.do_differential_guidance:
+            right = said.detach() + settings.differential_guidance_scale * (right - said.detach())
+        loss = averaged(difference(said, right), joined(counts, batch.mask), weights, settings.max_loss)
+        if outside is not None and was is not None:
+            kept = averaged(difference(said, was), joined(counts, outside), weights)
+            loss = loss + settings.inverted_mask_prior_multiplier * kept
+        yield loss
+        for kind, multiplier in KEPT.items():
+            if kind in batch.others:
+                given = batch.others[kind]
+                right = before(given)
+                yield getattr(settings, multiplier) * averaged((answer(given) - right).square(), counts, weights)
+
+    def _guided(self, right: Tensor, sigma: Tensor, answer: Callable[[Conditioning], Tensor], batch: Batch, rng: torch.Generator) -> Tensor:
+        """The right answer as classifier-free guidance would change it."""
+        if "unconditional" not in batch.others or not self.settings.do_guidance_loss:
+            return right
+        with torch.no_grad():
+            away = answer(batch.others["unconditional"])
+        if self.settings.do_guidance_loss_cfg_zero:  # Fan et al. 2025: the part of the right answer that the other one explains
+            share = (right * away).flatten(1).sum(1) / away.flatten(1).square().sum(1).clamp(min=1e-8)
+            away = as_level(share, away) * away
+        target = self.settings.guidance_loss_target
+        low, high = (target, target) if isinstance(target, int | float) else target
+        strength = low + (high - low) * torch.rand(len(right), generator=rng, device=rng.device)
+        if self.settings.guidance_loss_schedule == "sigma":
+            strength = 1 + (strength - 1) * sigma
+        return away + as_level(strength, right) * (right - away)
+
+
+KEPT = {"class": "diff_output_preservation_multiplier", "blank": "blank_prompt_preservation_multiplier"}
+"""Other prompts whose answers are to stay as they were, and how much each counts."""
+
+
+def joined(counts: Tensor | None, mask: Tensor | None) -> Tensor | None:
+    return mask if counts is None else counts if mask is None else counts * mask
+
+
+def averaged(error: Tensor, counts: Tensor | None, weights: Tensor | None, most: float | None = None) -> Tensor:
+    """The mean over each picture, of what counts in it, and over the pictures by their weights.
+
+    A picture counts the same however little of it is learned; one of which nothing counts adds nothing; none counts more than ``most``.
+    """
+    if counts is None and weights is None and most is None:
+        return error.mean()
+    counts = torch.ones_like(error) if counts is None else counts.expand_as(error)
+    each = (error * counts).flatten(1).sum(1) / counts.flatten(1).sum(1).clamp(min=1e-6)
+    if most is not None:  # its direction stays, and its length is that of a loss of so much
+        each = each * (most / each.detach().clamp(min=1e-12)).clamp(max=1)
+    return (each if weights is None else each * weights).mean()
 
 
 def schedule_of(family: ModelFamily) -> DDPMScheduler:
@@ -92,11 +253,3 @@ def schedule_of(family: ModelFamily) -> DDPMScheduler:
             "Set it to epsilon or v_prediction in scheduler/scheduler_config.json of the model.",
         )
     return schedule
-
-
-OBJECTIVES: dict[str, Callable[[TimestepType | None], Objective]] = {"flow": FlowMatching, "denoising": Denoising}
-
-
-def like(tensor: Tensor, rng: torch.Generator) -> Tensor:
-    """Standard normal noise in the shape of ``tensor``."""
-    return torch.randn(tensor.shape, generator=rng, device=rng.device, dtype=tensor.dtype)

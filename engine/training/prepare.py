@@ -11,27 +11,37 @@ from dataclasses import replace
 import torch
 
 from ..control import Control
+from ..data.augment import check_augmentations
 from ..data.batches import Batches
-from ..data.buckets import Placed, place
-from ..data.cache import LatentCache
+from ..data.buckets import Placed, place, pools_of, sizing_notes
+from ..data.cache import LatentCache, MaskCache
+from ..data.caption_options import Wording, variants, wording_of
 from ..data.captions import TRIGGER
+from ..data.cuts import cut_items
+from ..data.gather import gather
+from ..data.room import keep_within
 from ..data.scan import Item, scan
+from ..data.sound import whole_items
+from ..data.words import count
 from ..errors import JobError
-from ..events import Event, Phase, Warned
+from ..events import Event, Noted, Phase, Warned
 from ..families.base import ModelFamily
-from ..jobs import Full, TrainJob
+from ..jobs import Dataset, Full, TrainJob
 from ..network.attach import attach
 from ..network.companions import Companions
 from ..runs.folder import RunFolder
 from ..runtime.compiling import compile_blocks
-from ..runtime.device import Peak, pick_device, pick_dtype
+from ..runtime.device import DTYPES, Peak, pick_device, pick_dtype
 from ..runtime.loading import fingerprint, load_parts, open_family
 from ..runtime.texts import Texts, text_of
 from ..sampling.draw import texts_of
 from ..sampling.requests import requests_of
 from ..settings import load_settings
-from .bench import Bench, references
-from .optimizers import has_8bit
+from .bench import Bench
+from .heldout import InOrder, as_they_are, hold_back, once, with_folder
+from .loader import Loader, changes, references
+from .optimizers import optimizer_notes
+from .prompts import check_prompts, other_prompts
 
 PICTURE_BATCH = 8
 
@@ -42,34 +52,40 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     full = isinstance(job.network, Full)
     compute = pick_dtype(job.train.dtype, device)
     held = (
-        torch.float32 if full else pick_dtype(job.model.dtype, device)
-    )  # weights that learn are kept in fp32
+        DTYPES[job.train.weights_dtype] if full else pick_dtype(job.model.dtype, device)
+    )  # weights that learn are kept in fp32, unless their steps are rounded at random
     peak = Peak(device)
     yield from _warnings(job, device)
 
+    seen = with_folder(job)
+    for dataset in seen.datasets:
+        yield from gather(dataset, control)
     yield Phase(name="Reading pictures")
+    told: list[Warned] = []
     items = [
         item
-        for index, dataset in enumerate(job.datasets)
-        for item in scan(dataset, trigger=dataset.trigger_word or job.trigger_word, index=index)
+        for index, dataset in enumerate(seen.datasets)
+        for item in scan(_captioned(job, dataset), trigger=job.trigger_of(dataset), index=index, notes=told)
     ]
+    yield from told
+    items = yield from whole_items(items, control)
+    wordings = [wording_of(dataset) for dataset in seen.datasets]
     if any(TRIGGER in item.caption for item in items):
         yield Warned(
             message=f"Captions say {TRIGGER}, and there are no trigger words.",
             hint="Set trigger_word, or they are learned as that.",
         )
+    yield from check_prompts(seen, items)
     control.check()
     yield Phase(name="Opening the base model")
     family = open_family(job.model, held)
-    if family.own_frame:
-        if any(not item.controls for item in items):
-            yield Warned(
-                message=f"{family.title} is shown the first frame, and of a still picture that is all there is: it learns little from them.",
-                hint="Train the model that makes videos from text alone, or give other first frames in control_path.",
-            )
-        items = [replace(item, controls=item.controls or (item.path,)) for item in items]
+    items, notes = cut_items(seen.datasets, items, family.title, family.is_video, family.frame_multiple, family.defaults.fps)
+    yield from notes
+    items = yield from _with_first_frames(seen, family, items)
     _check_references(family, items)
     _check_text(job, family)
+    _check_objective(job, family)
+    items, aside = hold_back(job, items)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
     requests = (
         requests_of(job.sample, family.defaults, job.trigger_word, family.pixel_multiple)
@@ -84,7 +100,12 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
         yield from load_parts(family, family.text_parts, device, held)
     else:
         texts = Texts(family, device, held, compute)
-        wanted = {text_of(family, caption, item.controls) for item in items for caption in ("", item.caption)}
+        captions = ((item, text) for item in [*items, *aside] for text in ("", *variants(item.caption, wordings[item.dataset], job.train.seed)))
+        wanted = {
+            text_of(family, prompt, item.controls, item.shown_cut)
+            for item, text in captions
+            for prompt in (text, *other_prompts(job, seen.datasets[item.dataset], text).values())
+        }
         drawn = {text for request in requests for text in texts_of(family, request)}
         yield from texts.remember(wanted | drawn, control)
     control.check()
@@ -93,12 +114,21 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     yield from load_parts(family, family.vae_parts, device, held)
     key = {"family": family.name, "encoder": fingerprint(family, family.vae_parts), "options": repr(held)}
     latents = LatentCache(load_settings().folder("cache"), key)
-    pictures, places = with_references(items, placed)
-    yield from latents.fill(pictures, places, family.encode_pixels, PICTURE_BATCH, control)
+    masks = MaskCache(load_settings().folder("cache"))
+    still = [one for one in placed if not changes(job.datasets[items[one.item].dataset])]
+    yield from latents.fill(*with_references(items, still), family.encode_pixels, PICTURE_BATCH, control, family.encode_reference)
+    yield from masks.fill(items, still, control)
+    shown = as_they_are(seen)
+    aside_placed = once(place(shown.datasets, aside, family.defaults.resolution, family.pixel_multiple))
+    yield from latents.fill(*with_references(aside, aside_placed), family.encode_pixels, PICTURE_BATCH, control, family.encode_reference)
+    yield from masks.fill(aside, aside_placed, control)
+    stay = family.vae_parts if len(still) < len(placed) else ()
     for part in family.vae_parts:
-        getattr(family.pipe, part).to("cpu")
+        if part not in stay:
+            getattr(family.pipe, part).to("cpu")
     control.check()
 
+    yield from keep_within()
     yield Phase(name="Loading the model", peak=peak.take())
     yield from load_parts(family, family.denoiser_parts(), device, held)
     if job.train.gradient_checkpointing:
@@ -108,6 +138,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     network = attach(
         job.network, trained, {**dict.fromkeys(trained, family.lora_targets), **family.text_lora_targets},
         job.model.only_if_contains, job.model.ignore_if_contains, job.train.seed, family.name,
+        DTYPES[job.train.weights_dtype],
     )  # fmt: skip
     if network.idle:
         yield Warned(message=f"{' and '.join(network.idle)} {'has' if len(network.idle) == 1 else 'have'} no effect on this network and model.")
@@ -121,8 +152,30 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     for denoiser in family.denoisers:
         denoiser.train()
     control.check()
-    batches = Batches(placed, job.train.batch_size, job.train.seed)
-    return Bench(job, family, network, device, compute, items, placed, batches, latents, texts, requests, companions)
+    batches = Batches(placed, job.train.batch_size, job.train.seed, pools_of(job.datasets)[1])
+    if batches.filled:
+        yield Noted(message=f"{count(batches.filled, 'picture comes', 'pictures come')} once more in each round, so that all batches are full.")
+    loader = Loader(job, family, items, placed, batches, latents, masks, texts, wordings)
+    bench = Bench(job, family, network, device, compute, loader, texts, requests, companions, stay)
+    if aside:
+        in_order = InOrder(aside_placed, job.train.batch_size)
+        plain = Loader(shown, family, aside, aside_placed, in_order, latents, masks, texts, [Wording()] * len(seen.datasets))
+        bench.held = replace(bench, job=shown, loader=plain)
+        yield Noted(message=f"{count(len(aside), 'picture is', 'pictures are')} held back for validation; {len({item.path for item in items})} are trained on.")
+    return bench
+
+
+def _with_first_frames(job: TrainJob, family: ModelFamily, items: list[Item]) -> Generator[Event, None, list[Item]]:
+    """The items, those that the model is shown the first frame of with it as their reference."""
+    shown = {index for index, dataset in enumerate(job.datasets) if family.own_frame or (dataset.do_i2v and family.is_video and family.max_controls)}
+    if idle := [f"datasets[{index}]" for index, dataset in enumerate(job.datasets) if dataset.do_i2v and index not in shown]:
+        yield Warned(message=f"do_i2v of {' and '.join(idle)} has no effect: {family.title} is shown no first frame.")
+    if family.own_frame and any(not item.controls and item.frames == 1 for item in items):
+        yield Warned(
+            message=f"{family.title} is shown the first frame, and of a still picture that is all there is: it learns little from them.",
+            hint="Train the model that makes videos from text alone, or give other first frames in control_path.",
+        )
+    return [replace(item, controls=item.controls or (item.path,)) if item.dataset in shown else item for item in items]
 
 
 def with_references(items: list[Item], placed: list[Placed]) -> tuple[list[Item], list[Placed]]:
@@ -148,10 +201,23 @@ def _check_references(family: ModelFamily, items: list[Item]) -> None:
             f"{family.title} learns from pairs, and the data has no reference pictures.",
             "Set control_path to the folder of what each picture was made from, under the same names.",
         )
-    if len(counts) > 1:
+
+
+def _captioned(job: TrainJob, dataset: Dataset) -> Dataset:
+    """A slider reads no captions, so none has to be there."""
+    return dataset.model_copy(update={"default_caption": dataset.default_caption or ""}) if job.slider else dataset
+
+
+def _check_objective(job: TrainJob, family: ModelFamily) -> None:
+    if family.objective == "flow" and (job.train.min_snr_gamma or job.train.snr_gamma):
         raise JobError(
-            "Some data sets have reference pictures and others have none, or fewer.", "Give all of them as many in control_path."
+            f"train.min_snr_gamma and train.snr_gamma are for models that learnt to denoise; {family.title} learnt a flow.",
+            "Leave them out; content_or_style and timestep_type change which noise levels count.",
         )
+    if family.objective != "flow" and job.train.timestep_type == "next_sample":
+        raise JobError(f"train.timestep_type next_sample is for models that learnt a flow; {family.title} learnt to denoise.", "Choose another.")
+    if job.train.min_denoising_steps >= job.train.max_denoising_steps:
+        raise JobError("train.min_denoising_steps is not below train.max_denoising_steps.", "No noise level would be left.")
 
 
 def _check_text(job: TrainJob, family: ModelFamily) -> None:
@@ -170,12 +236,22 @@ def _trained_parts(job: TrainJob, family: ModelFamily) -> dict[str, torch.nn.Mod
 
 def _warnings(job: TrainJob, device: torch.device) -> Iterator[Event]:
     """Settings that have no effect here, and settings that contradict each other."""
-    if job.train.optimizer == "adamw8bit" and not has_8bit(device):
-        yield Warned(
-            message="8-bit AdamW needs a graphics card; plain AdamW is used instead.",
-            hint="Set train.optimizer to adamw to say so.",
-        )
+    yield from sizing_notes(job.datasets)
+    yield from optimizer_notes(job, device)
     quantize_te = job.model.quantize if job.model.quantize_te is None else job.model.quantize_te
+    for index, dataset in enumerate(job.datasets):
+        check_augmentations(dataset.augmentations)
+        if isinstance(job.network, Full) and dataset.prior_reg:
+            raise JobError(
+                f"datasets[{index}].prior_reg asks the base model, which is not there any more where all weights are trained.",
+                "Leave it out, or train a LoRA: network.type lora.",
+            )
+    masked = any(dataset.mask_path or dataset.alpha_mask for dataset in job.datasets)
+    if job.train.inverted_mask_prior and (isinstance(job.network, Full) or not masked):
+        raise JobError(
+            "train.inverted_mask_prior needs masks, and a base model to ask: an adapter, not all weights.",
+            "Set mask_path or alpha_mask of a data set and train a LoRA, or leave it out.",
+        )
     if isinstance(job.network, Full) and job.model.quantize:
         raise JobError(
             "Quantized weights cannot be trained.", "Set model.quantize to false, or train a LoRA: network.type lora."

@@ -1,46 +1,92 @@
 """Which noise levels are practised, and how often.
 
-``sigma`` is the share of noise, in [0, 1]. The densities are those of Esser et al. 2024 (Stable Diffusion 3, section 3.1)
-and of FLUX's sampler, whose shift grows with the number of tokens.
+A level is the share of noise, in [0, 1]. Each kind is a quantile function: evenly spread numbers go in, levels come out.
+So every kind can be drawn by lot or in strata, biased, kept within a span, and shown as a curve. Sources: Esser et al.
+2024 (Stable Diffusion 3, section 3.1) for ``sigmoid`` and shifts, FLUX's and Lumina 2's samplers for theirs, AI Toolkit for the rest.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..jobs.train import TimestepType
+from ..jobs.train import Bias, TimestepType
 
-CANDIDATES = 4096
-"""Levels that are drawn to find some in a span."""
-
-
-def draw_sigmas(
-    kind: TimestepType, count: int, tokens: int, rng: torch.Generator, span: tuple[float, float] = (0.0, 1.0)
-) -> Tensor:
-    """``count`` noise levels in ``span``, fp32 on the generator's device. ``tokens`` is the length of one picture.
-
-    Within a span levels are as dense as they are there without it.
-    """
-    low, high = span
-    if (low, high) == (0.0, 1.0):
-        return _drawn(kind, count, tokens, rng)
-    many = _drawn(kind, CANDIDATES, tokens, rng)
-    inside = ((many >= low) & (many < high)).float() + 1e-9  # none at all is no error: the clamp sees to it
-    return many[torch.multinomial(inside, count, replacement=True, generator=rng)].clamp(low, high - 1e-6)
+EDGE = 1e-6
+"""The outermost quantiles are left out: they would lie at infinity before the sigmoid."""
+TABLE = 4096
+"""Quantiles that a span is looked up among."""
+LUMINA2_SHIFT = 6.0
+STEPS: dict[str, int] = {"one_step": 1, "two_step": 2, "four_step": 4, "eight_step": 8}
 
 
-def _drawn(kind: TimestepType, count: int, tokens: int, rng: torch.Generator) -> Tensor:
-    if kind == "linear":
-        return torch.rand(count, generator=rng, device=rng.device)
-    sigma = torch.sigmoid(torch.randn(count, generator=rng, device=rng.device))
-    return {
-        "sigmoid": lambda: sigma,
-        "shift": lambda: shifted(sigma, 3.0),
-        "flux_shift": lambda: shifted(sigma, flux_shift(tokens)),
-    }[kind]()
+@dataclass(frozen=True)
+class Levels:
+    """How noise levels are drawn."""
+
+    kind: TimestepType = "sigmoid"
+    bias: Bias = "balanced"
+    low: float = 0.0
+    high: float = 1.0
+    stratified: bool = False
+    sampler_steps: int = 8
+    """Of the sampler whose levels ``next_sample`` takes."""
+
+    def draw(self, count: int, tokens: int, rng: torch.Generator, span: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+        """``count`` levels, fp32 on the generator's device. ``tokens`` is the length of one picture.
+
+        Within a span, and between ``low`` and ``high``, levels are as dense as they are there without it.
+        """
+        share = torch.rand(count, generator=rng, device=rng.device)
+        if self.stratified:  # one from each of ``count`` equal parts, in an order that is drawn
+            places = torch.randperm(count, generator=rng, device=rng.device)
+            share = (places + share) / count
+        low, high = max(self.low, span[0]), min(self.high, span[1])
+        if (low, high) == (0.0, 1.0):
+            return self.at(share, tokens)
+        grid = self.at(torch.linspace(0, 1, TABLE, device=rng.device), tokens).sort().values
+        first, last = torch.searchsorted(grid, torch.tensor([low, high], device=rng.device))
+        inside = first + share * (last - first).clamp(min=1)
+        found = grid[inside.long().clamp(max=TABLE - 1)]
+        return found.clamp(low, high - 1e-6)  # at least one is found, even if this kind has none there
+
+    def at(self, share: Tensor, tokens: int) -> Tensor:
+        """The levels at these quantiles, [0, 1] from the least noise to the most."""
+        share = self._biased(share).clamp(EDGE, 1 - EDGE)
+        return self._quantile(tokens)(share).clamp(0, 1)
+
+    def _biased(self, share: Tensor) -> Tensor:
+        if self.bias == "content":  # much noise: what is where
+            return 1 - (1 - share) ** 3
+        return share**3 if self.bias == "style" else share
+
+    def _quantile(self, tokens: int) -> Callable[[Tensor], Tensor]:
+        if steps := STEPS.get(self.kind):
+            return lambda share: ((share * steps).floor() + 1) / steps
+        return {
+            "next_sample": lambda share: ((share * (self.sampler_steps - 1)).floor() + 1) / self.sampler_steps,
+            "linear": lambda share: share,
+            "weighted": lambda share: share,
+            "sigmoid": logit_normal,
+            "shift": lambda share: shifted(logit_normal(share), 3.0),
+            "flux_shift": lambda share: shifted(logit_normal(share), flux_shift(tokens)),
+            "lumina2_shift": lambda share: shifted(logit_normal(share), LUMINA2_SHIFT),
+            "lognorm_blend": lognorm_blend,
+        }[self.kind]
+
+
+def logit_normal(share: Tensor) -> Tensor:
+    return torch.sigmoid(torch.special.ndtri(share))
+
+
+def lognorm_blend(share: Tensor) -> Tensor:
+    """Three quarters are 1 - x, x log-normal with a deviation of a third, over its largest of some hundreds; a quarter is even."""
+    lognormal = 1 - (torch.special.ndtri((share / 0.75).clamp(EDGE, 1 - EDGE)) / 3).exp() / math.e
+    return torch.where(share < 0.75, lognormal.clamp(0, 1), (share - 0.75) / 0.25)
 
 
 def shifted(sigma: Tensor, shift: float) -> Tensor:
@@ -51,3 +97,25 @@ def shifted(sigma: Tensor, shift: float) -> Tensor:
 def flux_shift(tokens: int) -> float:
     """exp of a line through 0.5 at 256 tokens and 1.15 at 4096."""
     return math.exp(0.5 + (1.15 - 0.5) * (tokens - 256) / (4096 - 256))
+
+
+KNOTS = (0.447, 0.586, 0.717, 0.728, 0.716, 0.715, 0.732, 0.763, 0.806, 0.861, 0.925, 1.0, 1.083, 1.172, 1.264, 1.355, 1.441, 1.507, 1.507, 1.375, 0.906)
+"""Loss weights of ``weighted``: every twentieth of the way from no noise to noise alone, after the curve that AI Toolkit measured on Flex.1."""
+
+
+def level_weights(sigma: Tensor, kind: TimestepType, bell: bool = False, half_bell: bool = False) -> Tensor | None:
+    """How much each level counts in the loss; None where all count alike.
+
+    ``bell``: most in the middle, nothing at the ends, 1 in the mean. ``half_bell``: the same for much noise, and the most for all of the rest.
+    """
+    if kind == "weighted":
+        knots = torch.tensor(KNOTS, device=sigma.device)
+        place = sigma.clamp(0, 1) * (len(KNOTS) - 1)
+        below = place.floor().long().clamp(max=len(KNOTS) - 2)
+        return torch.lerp(knots[below], knots[below + 1], place - below)
+    if bell or half_bell:
+        edge = math.exp(-0.5)
+        height = torch.exp(-2 * (sigma - 0.5) ** 2) - edge
+        area = math.sqrt(math.pi / 2) * math.erf(math.sqrt(0.5)) - edge
+        return (height if bell else torch.where(sigma < 0.5, 1 - edge, height)) / area
+    return None

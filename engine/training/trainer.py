@@ -5,9 +5,10 @@ It knows no family, no objective and no network by name. One thread drives it fr
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import torch
@@ -18,12 +19,19 @@ from ..events import Event, Finished, Phase, Sampled, Saved, Step, Warned
 from ..jobs import TrainJob
 from ..runs.checkpoints import CheckpointStore
 from ..runs.folder import RunFolder
+from ..runs.log import follow
+from ..runs.metrics import kept
 from ..runtime.device import Peak, free
 from ..sampling.draw import draw, save_picture
 from .bench import Bench
+from .changes import Changes
 from .learner import Learner
 from .prepare import prepare
 from .readback import Readback
+from .rest import rest
+from .sameness import differences
+from .validation import validate
+from .verdict import Curves, judged
 
 PATIENCE = 3
 """Batches in a row that may run out of memory before the run gives up."""
@@ -34,22 +42,35 @@ def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]
     store = CheckpointStore(folder, job.save.max_step_saves_to_keep, job.save.max_states_to_keep)
     try:
         bench = yield from prepare(job, folder, control)
-        learner = Learner(job, bench)
-        if state := store.latest():
-            learner.load(state)
-        yield from loop(job, bench, learner, folder, store, control)
     except Stopped:
         yield Finished(step=0, reason="stopped")
+        return
+    with contextlib.closing(bench):
+        state, (log, _) = store.latest(), follow(folder.events)
+        changes = Changes(job, state.values.get("changed", ()) if state else (), log, state.step if state else 0)
+        bench.job = changes.job
+        learner = Learner(changes.job, bench)
+        if state:
+            learner.load(state)
+            yield from differences(state.values.get("told") or learner.told(), learner.told())
+        learner.changed = changes.made
+        events = loop(changes, bench, learner, folder, store, control)
+        known = Curves.of(log).before(learner.step)
+        with contextlib.closing(events):
+            yield from kept(folder.metrics, judged(events, known), learner.step)
 
 
 def loop(
-    job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore, control: Control
-) -> Iterator[Event]:
+    changes: Changes, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore, control: Control
+) -> Generator[Event, None, None]:
     """Step, tell, save, sample, until the last step or a stop."""
     peak, readback, misses = Peak(bench.device), Readback(bench.device), 0
-    total = job.train.steps
+    yield from changes.adopt(learner, control.changes)
+    job, total = learner.job, learner.job.train.steps
     if learner.step == 0 and not job.sample.skip_first_sample:
         yield from draw_samples(job, bench, learner, folder)
+    if learner.step == 0:
+        yield from validate(bench, learner)
     yield Phase(
         name="Training" if learner.step == 0 else f"Training, continued from step {learner.step}",
         peak=peak.take(),
@@ -57,6 +78,9 @@ def loop(
     told, since = learner.step, time.perf_counter()
     last = learner.step >= total
     while not last:
+        if control.paused:
+            yield from rest(bench, learner, control)
+            told, since = learner.step, time.perf_counter()
         try:
             readback.push(learner.step + 1, learner.learn())
             misses = 0
@@ -76,10 +100,7 @@ def loop(
         step = learner.step
         for done, loss in readback.take(wait=step == total or control.stop):
             if not math.isfinite(loss):
-                raise JobError(
-                    f"The loss is not a number at step {done}.",
-                    "The checkpoints so far are good. Start again with a lower learning rate, or with dtype bf16 instead of fp16.",
-                )
+                raise not_a_number("loss is", done)
             if done % job.logging.log_every == 0 or done == total:
                 now = time.perf_counter()
                 yield Step(
@@ -91,7 +112,11 @@ def loop(
                     memory=peak.now(),
                 )
                 told, since = done, now
+        yield from changes.adopt(learner, control.changes)
+        job, total = learner.job, learner.job.train.steps
         before, last = time.perf_counter(), step == total or control.stop
+        if step == total or _due(step, job.validation.every):
+            yield from validate(bench, learner)
         if last or control.take("save") or _due(step, job.save.save_every):
             yield from save(job, bench, learner, folder, store)
         if (
@@ -114,7 +139,10 @@ def save(
         with learner.averaged():
             bench.write_weights(path, learner.step)
 
-    path = store.save(learner.step, final, write, learner.state())
+    state = learner.state()
+    if not all(torch.isfinite(tensor).all() for tensor in state.tensors["weights"].values()):
+        raise not_a_number("weights are", learner.step)  # a step may break them although its own loss was fine
+    path = store.save(learner.step, final, write, state)
     yield Saved(step=learner.step, path=path.relative_to(folder.path), final=final)
 
 
@@ -133,6 +161,13 @@ def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolde
             path=path.relative_to(folder.path),
             seed=request.seed,
         )
+
+
+def not_a_number(what: str, step: int) -> JobError:
+    return JobError(
+        f"The {what} not a number at step {step}.",
+        "The checkpoints so far are good. Start again with a lower learning rate, or with dtype bf16 instead of fp16.",
+    )
 
 
 def _due(step: int, every: int | None) -> bool:

@@ -87,3 +87,9 @@ def test_the_command_tells_it_in_words() -> None:
     assert "11,901 million parameters" in told.output and "It fits a card with" in told.output
     refused = CliRunner().invoke(app, ["plan", "presets/generate/starter.yaml"])
     assert "Only training is reckoned" in (refused.output + str(refused.exception))
+
+
+def test_given_sizes_are_reckoned_by_their_area() -> None:
+    plain = flux()
+    wide = plain.model_copy(update={"datasets": [plain.datasets[0].model_copy(update={"resolution": None, "buckets": [[2048, 512], [256, 256]]})]})
+    assert stage(wide, "Training") == stage(plain, "Training")

@@ -31,6 +31,10 @@ PIECES: dict[str, Make] = {
     "preflight": lambda text: pieces.preflight(text, text, [("ok", text, text, "act")]),
     "progress": lambda text: pieces.progress("running", 0.5, text, ("look", text), [(text, text)]),
     "facts": lambda text: pieces.facts([(text, text)]),
+    "findings": lambda text: pieces.findings([pieces.Row(("look", text, text, "act"), [(text, text), (text, "")], 9)] * 3, most=2),
+    "bars": lambda text: pieces.bars(text, [(text, 3)]) + pieces.bars("empty", [], text),
+    "cropped": lambda text: pieces.cropped(Path("/p") / text.replace("/", "∕"), (30, 20), (0, 0, 20, 20), [text]),
+    "wordings": lambda text: pieces.wordings([pieces.Wording(text, Path("/p") / text.replace("/", "∕"), text, text + "."), pieces.Wording(text, None, None, text)]),
     "frames": lambda text: pieces.frames(
         "film", [(0, text), (1, text), (2, text)], [text], [[Path("/p") / text.replace("/", "∕"), None, None]],
         1, chosen=0, pickable=frozenset({0, 1}), live=True,
@@ -42,7 +46,7 @@ PIECES: dict[str, Make] = {
     "runs": lambda text: pieces.runs([(text, text, "live", Path("/p") / text.replace("/", "∕"), [(text, "act")])]),
     "status": lambda text: pieces.status(text, "running"),
 }  # fmt: skip
-NOT_MADE_OF_WORDS = {"url", "escape", "quote", "partial", "Piece", "Choice", "Options", "Words", "Amount", "Number"}
+NOT_MADE_OF_WORDS = {"url", "escape", "quote", "partial", "Piece", "Choice", "Options", "Words", "Amount", "Number", "Check", "Row", "Wording"}
 
 
 class Page(HTMLParser):

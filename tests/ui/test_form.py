@@ -24,12 +24,12 @@ def pro() -> Form:
 def keys(schema: dict[str, Any], part: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Every setting in a JSON schema, by its path; of lists that may not be empty, those of the first entry."""
     for name, info in part["properties"].items():
-        options = [schema["$defs"][one["$ref"].rsplit("/", 1)[1]] for one in [info, *info.get("oneOf", [])] if "$ref" in one]
+        options = [schema["$defs"][one["$ref"].rsplit("/", 1)[1]] for one in [info, *info.get("oneOf", []), *info.get("anyOf", [])] if "$ref" in one]
         if "const" in info:  # kind and version, and the tag inside a choice
             continue
         if "oneOf" in info:
             yield f"{prefix}{name}.{info['discriminator']['propertyName']}"
-        if info.get("type") == "array" and info.get("minItems"):
+        if info.get("type") == "array" and info.get("minItems") and "$ref" in info["items"]:
             yield from keys(schema, schema["$defs"][info["items"]["$ref"].rsplit("/", 1)[1]], f"{prefix}{name}.0.")
         elif options and all("properties" in option for option in options):
             for option in options:
@@ -169,7 +169,7 @@ def test_the_search_leaves_what_has_all_the_words(pro):
     assert "train.lr" in found("learning rate") and "train.lr" in found("LR") and "train.lr" in found("harsh colours")
     assert "train.seed" not in found("learning rate")
     assert found("nothing is called so") == set()
-    updates = pro.search("mirrored")
+    updates = pro.search("faces with a parting")
     visible = [section.label for _, section in pro.sections if updates[section]["visible"]]
     assert visible == ["Datasets"]
 

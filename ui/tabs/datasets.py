@@ -11,27 +11,35 @@ from typing import Any
 
 import gradio as gr
 
+from engine.data.clips import VIDEO_SUFFIXES
+from engine.data.words import count, printable
 from engine.errors import JobError
 from engine.settings import ROOT
 
-from .. import pieces
-from ..library import Added, Deleted
+from .. import mending, pieces, showing
+from ..exporting import download, export_set
+from ..library import CAPTION, Added, Deleted
 from ..pieces import Choice, Piece, Words
 from ..studio import Studio
 from ..thumbs import LARGE
 from ..wiring import Updates, on
+from . import captions
 
 EXAMPLE, EXAMPLE_NAME = ROOT / "assets" / "examples" / "car", "example-car"
 SHOWN = 240
 """Thumbnails on the page at most; Next goes through all of them."""
 BADGES = {
     "unreadable": "broken",
+    "cut": "broken",
+    "locked": "locked",
+    "large": "too large",
     "caption": "no caption",
     "small": "small",
     "duplicate": "twice",
     "encoding": "look at the accents",
 }
-UPLOADS = ["image", ".txt", ".zip"]
+HELP = "Say what is in the picture, not the style itself. Saved as you type. [trigger] stands for the trigger words."
+UPLOADS = ["image", ".mp4", ".mov", ".mkv", ".webm", ".txt", ".zip"]
 
 
 @dataclass
@@ -46,6 +54,7 @@ class Datasets:
     arrive: Callable[[str, str, str], Updates]
     """The page is come back to: what is being typed stays. Its arguments are ``typing``."""
     typing: list[Any]
+    captioning: captions.Captioning
 
 
 def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its events
@@ -90,20 +99,24 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             with gr.Column(scale=3, min_width=300, elem_classes="card editor sticky"):
                 big = Piece("", elem_id="big")
                 caption = Words(
-                    label="Caption", lines=4, elem_id="caption",
-                    info="Say what is in the picture, not the style itself. Saved as you type. [trigger] stands for the trigger words.",
+                    label="Caption", info=HELP, lines=4, elem_id="caption",
                 )  # fmt: skip
                 with gr.Row(elem_classes="actions"):
                     previous = gr.Button("Previous", size="md", min_width=80)
                     following = gr.Button("Next", size="md", min_width=80)
                     delete = gr.Button("Delete", size="md", min_width=80)
-        with (
-            gr.Accordion("This data set", open=False, elem_id="this-set"),
-            gr.Row(elem_classes="title-row bottom"),
-        ):
-            new_name = Words(label="Name", min_width=220, max_length=80)
-            rename = gr.Button("Rename", size="md", scale=0, min_width=110)
-            remove = gr.Button("Delete this data set", size="md", scale=0, min_width=180)
+        with gr.Accordion("Captions", open=False, elem_id="caption-tools"):
+            captioning = captions.build(studio)
+        with gr.Accordion("In numbers", open=False, elem_id="in-numbers") as numbers:
+            tables = Piece("", elem_id="tables")
+        with gr.Accordion("This data set", open=False, elem_id="this-set"):
+            with gr.Row(elem_classes="title-row bottom"):
+                new_name = Words(label="Name", min_width=220, max_length=80)
+                rename = gr.Button("Rename", size="md", scale=0, min_width=110)
+                pack = gr.Button("Export as zip", size="md", scale=0, min_width=130, elem_id="export-set")
+                remove = gr.Button("Delete this data set", size="md", scale=0, min_width=180)
+            past = Piece("", elem_id="undo-steps")
+            zipped = gr.DownloadButton("", elem_id="set-file", elem_classes="out-of-sight")
     # In the page, not in gr.State: it changes in the same patch as the caption, so that words never land on another picture.
     editing = gr.Textbox(visible=False)
     undo = gr.State(None)
@@ -126,28 +139,21 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         sent,
         worn,
         new_name,
+        past,
+        numbers,
+        tables,
+        *captioning.outputs,
     ]
 
     def notes(name: str, told: list[pieces.Note]) -> str:
         """What is to be done, each with its button; then, in one line, what is as it should be."""
-        words: list[pieces.Note] = list(told)
-        found = library.findings(name)
-        for one in found:
-            if one.level == "look":
-                take = (
-                    ("Take them out", f"out-{one.kind}")
-                    if one.kind in {"unreadable", "foreign"}
-                    else ("Show the first", f"show-{one.kind}")
-                )
-                words.append(("look", one.message.removesuffix("."), *(take if one.files else ("", ""))))
-        well = [one.message.removesuffix(".") for one in found if one.level == "ok"]
-        return pieces.notes([*words, *([("ok", " · ".join(well), "", "")] if well else [])])
+        return pieces.findings([*(pieces.Row(note) for note in told), *mending.rows(library, library.findings(name))])
 
     def badges(name: str) -> dict[Path, str]:
         """Work that there is to do on each picture; the most urgent is told."""
         marks: dict[Path, str] = {}
         for found in library.findings(name):
-            if found.level == "look" and found.kind in BADGES:
+            if found.level != "ok" and found.kind in BADGES:
                 marks = dict.fromkeys(found.files, BADGES[found.kind]) | marks
         return marks
 
@@ -162,12 +168,10 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             return {big: nothing, caption: gr.update(value="", interactive=False), editing: f"{name}/", sent: ""}
         index = next((k for k, path in enumerate(pictures) if library.key(path) == key), 0)
         path = pictures[index]
-        file = library.key(path).partition("/")[2]
-        image = f'<img src="{escape(pieces.url(_thumb(studio, path, LARGE)))}" alt=""><p class="hint">{escape(file)}</p>'
-        text = library.caption(path)
+        text, place = library.said(path)
         return {
-            big: image,
-            caption: gr.update(value=text, interactive=True),
+            big: _large(studio, path),
+            caption: gr.update(value=text, interactive=True, info=_info(path, place)),
             editing: library.key(path),
             sent: text,
             thumbs: gr.update(selected_index=index if index < SHOWN else None),
@@ -193,16 +197,23 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         name = name if name in names else names[0]
         studio.memory.put(dataset=name)
         pictures = library.pictures(name)
+        videos = sum(path.suffix.lower() in VIDEO_SUFFIXES for path in pictures)
+        what = [count(len(pictures) - videos, "picture")] if videos < len(pictures) or not videos else []
+        what += [count(videos, "video")] if videos else []
         extra = f" · the first {SHOWN} are shown" if len(pictures) > SHOWN else ""
         updates = {
             empty_view: gr.update(visible=False),
             data_view: gr.update(visible=True),
             refused: gr.update(visible=False),
             drop: None,
-            title: pieces.heading(name, f"{len(pictures)} picture{'s' * (len(pictures) != 1)}{extra}"),
+            title: pieces.heading(name, f"{' and '.join(what)}{extra}"),
             picker: gr.update(choices=names, value=name, visible=len(names) > 1),
             problems: notes(name, told or []),
             new_name: name,
+            past: pieces.notes(steps) if (steps := mending.steps(library, name)) else "",
+            numbers: gr.update(open=False),
+            tables: "",
+            **captioning.clear(),
         }
         shown = show(name, key, pictures)
         return (
@@ -211,21 +222,16 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             | {thumbs: gr.update(value=gallery(name, pictures), **_selected(shown.get(thumbs)))}
         )
 
-    def save(key: str, text: str) -> None:
-        """What stands in the editor, into its file."""
-        if not key.endswith("/") and key:
-            with _told():
-                library.write_caption(key, text)
-
     def typed(key: str, text: str, known: str) -> str:
         """Saves what a person wrote, however it came there; what the server itself has put there is not written to any picture."""
-        if text != known:
-            save(key, text)
+        if text != known and key and not key.endswith("/"):
+            with _told():
+                library.write_caption(key, text)
         return text
 
-    def refresh(key: str, text: str, shown: list[str | None]) -> Updates:
+    def refresh(key: str, text: str, known: str, shown: list[str | None]) -> Updates:
         """When the caption is left: the list of what was found and the badges, if they are others now."""
-        save(key, text)
+        typed(key, text, known)
         name = open_name(key)
         with _told():
             pictures = library.pictures(name)
@@ -265,16 +271,16 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             return open_set(name, _words(added))
         return {drop: None}
 
-    def select(key: str, text: str, event: gr.SelectData) -> Updates:
-        save(key, text)
+    def select(key: str, text: str, known: str, event: gr.SelectData) -> Updates:
+        typed(key, text, known)
         with _told():
             pictures = library.pictures(open_name(key))
             return show(open_name(key), library.key(pictures[min(event.index, len(pictures) - 1)]), pictures)
         return {}
 
-    def step(by: int) -> Callable[[str, str], Updates]:
-        def go(key: str, text: str) -> Updates:
-            save(key, text)
+    def step(by: int) -> Callable[[str, str, str], Updates]:
+        def go(key: str, text: str, known: str) -> Updates:
+            typed(key, text, known)
             with _told():
                 pictures = library.pictures(open_name(key))
                 index = next((k for k, path in enumerate(pictures) if library.key(path) == key), -by)
@@ -310,10 +316,16 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
                 return open_set(place.relative_to(library.root).parts[0], None, library.key(place)) | {
                     undo: None
                 }
+            if wanted == "back":
+                return open_set(name, mending.taken_back(library, name), key)
+            if wanted == "fix":
+                return open_set(name, mending.mended(library, name, kind), key)
+            if wanted == "open":
+                return show(name, str(event.key), library.pictures(name))
             files = [
                 path
                 for found in library.findings(name)
-                if found.kind == kind and found.level == "look"
+                if found.kind == kind and found.level != "ok"
                 for path in found.files
             ]
             if wanted == "show" and files:
@@ -345,8 +357,8 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             )
         return {}
 
-    def change_set(name: str, key: str, text: str) -> Updates:
-        save(key, text)
+    def change_set(name: str, key: str, text: str, known: str) -> Updates:
+        typed(key, text, known)
         return open_set(name)
 
     def start_new() -> Updates:
@@ -355,20 +367,33 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
 
     on(drop.upload, lambda files: bring(None, files), drop, view, show_progress="minimal", show_progress_on=[drop])
     on(more.upload, lambda name, files: bring(name, files), [picker, more], view, show_progress="minimal", show_progress_on=[thumbs])
-    on(picker.input, change_set, [picker, editing, caption], view)
+    on(picker.input, change_set, [picker, editing, caption, sent], view)
     on(new_set.click, start_new, None, [empty_view, data_view, drop, back, refused])
     on(back.click, lambda: open_set(), None, view)
-    on(thumbs.select, select, [editing, caption], view)
-    on(previous.click, step(-1), [editing, caption], view)
-    on(following.click, step(1), [editing, caption], view)
+    on(thumbs.select, select, [editing, caption, sent], view)
+    on(previous.click, step(-1), [editing, caption, sent], view)
+    on(following.click, step(1), [editing, caption, sent], view)
     on(delete.click, discard, editing, [*view, undo])
-    on([problems.click, refused.click], act, [editing, undo], [*view, undo])
+    def count_all(key: str) -> Updates:
+        with _told():
+            return {tables: showing.tables(library, open_name(key), showing.base_now(studio.memory))}
+        return {}
+
+    def export(key: str) -> str | None:
+        with _told():
+            return str(export_set(studio, open_name(key)))
+        return None
+
+    on(numbers.expand, count_all, editing, [tables], show_progress="minimal", show_progress_on=[tables])
+    on(pack.click, export, editing, zipped, show_progress="minimal", show_progress_on=[pack]).success(None, zipped, None, js=download("set-file"))
+    captioning.bind(editing, view, lambda key, told: open_set(open_name(key), told, key), open_name)
+    on([problems.click, refused.click, past.click, captioning.result.click], act, [editing, undo], [*view, undo])
     on(rename.click, change_name, [editing, new_name], view)
     on(remove.click, remove_set, editing, [*view, undo])
-    on(caption.blur, refresh, [editing, caption, worn], [problems, thumbs, worn])
+    on(caption.blur, refresh, [editing, caption, sent, worn], [problems, thumbs, worn])
     # .input means keys alone: what is pasted or deleted comes as .change. "once", the default, would lose the last letters.
     on(caption.change, typed, [editing, caption, sent], sent, trigger_mode="always_last")
-    return Datasets(to_train, example, view, open_set, arrive, [editing, caption, sent])
+    return Datasets(to_train, example, view, open_set, arrive, [editing, caption, sent], captioning)
 
 
 @contextmanager
@@ -385,6 +410,23 @@ def _thumb(studio: Studio, picture: Path, side: int | None = None) -> Path:
         return studio.library.thumbnail(picture, side) if side else studio.library.thumbnail(picture)
     except (JobError, OSError):
         return Path(__file__).parent.parent / "broken.png"
+
+
+def _large(studio: Studio, path: Path) -> str:
+    """The picture in the editor: what is trained of it, and what it is called."""
+    library = studio.library
+    face, file = _thumb(studio, path, LARGE), printable(library.key(path).partition("/")[2])
+    shown = showing.shown(library, path, showing.base_now(studio.memory))
+    if shown is None:
+        return pieces.cropped(face, (1, 1), None, [file])
+    return pieces.cropped(face, shown.size, shown.box, [shown.words, file, showing.clip_words(path)])
+
+
+def _info(path: Path, place: str) -> str:
+    """What stands under the caption's label: where it comes from, if that is not its own file."""
+    if place and place != path.with_suffix(CAPTION).name:
+        return f"This one stands in {printable(place)}. What you write is saved as {printable(path.stem)}{CAPTION}, which then counts."
+    return HELP
 
 
 def _selected(update: Any) -> dict[str, Any]:
@@ -413,9 +455,6 @@ def _refuse_if_used(studio: Studio, name: str) -> None:
     path = str(studio.library.folder(name))
     for record in studio.trainings():
         job = studio.job(record)
-        if record.status in {"running", "queued"} and any(
-            one.path == path for one in getattr(job, "datasets", [])
-        ):
-            raise JobError(
-                f"{record.name} is learning from {name} right now.", "Wait until it is done, or stop it."
-            )
+        at_work = record.status in {"running", "queued"}
+        if at_work and path in [getattr(job, "path", None), *(one.path for one in getattr(job, "datasets", []))]:
+            raise JobError(f"{record.name} is at work on {name} right now.", "Wait until it is done, or stop it.")

@@ -17,7 +17,7 @@ from engine.families.catalog import base_of
 from engine.jobs import Adapter, Job, TrainJob
 from engine.queue import RunRecord
 
-from .. import pieces, watch
+from .. import chores, pieces, watch
 from ..pieces import Piece
 from ..studio import Studio
 from ..watch import History
@@ -35,6 +35,7 @@ class RunView:
     film: gr.HTML
     again: gr.Button
     pick_best: gr.Button
+    write_all: gr.Button
     proceed: gr.Button
     outputs: list[Any]
     watch: Callable[[RunRecord, Any], tuple[Updates, Any]]
@@ -54,10 +55,11 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             leave = gr.Button("Leave the line", **wide)
             again = gr.Button("New LoRA", size="md", min_width=110)
             proceed = gr.Button("Continue", elem_id="continue", variant="primary", **wide)
+            write_all = gr.Button("Caption them all", elem_id="write-all", variant="primary", **wide)
             pick_best = gr.Button("Pick the best", elem_id="pick-best", variant="primary", **wide)
         headline = Piece("", elem_classes="card", elem_id="headline")
         film = Piece("", elem_id="film", js_on_load=pieces.FOLLOW)
-        with gr.Accordion("Loss, for the curious", open=False, elem_id="loss"):
+        with gr.Accordion("Loss, for the curious", open=False, elem_id="loss") as loss:
             chart = gr.LinePlot(
                 pd.DataFrame({"step": [], "loss": [], "line": []}), x="step", y="loss", color="line",
                 color_map={"each step": "#8C8279", "trend": "#E5483A"}, x_title="step", y_title="loss", color_title=" ",
@@ -66,8 +68,8 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         with gr.Accordion("Log", open=False, elem_id="log"):
             log = Piece("", js_on_load=pieces.NEWEST)
 
-    buttons = [sample_now, save_now, stop, leave, proceed, pick_best]
-    outputs = [page, title, headline, film, chart, log, *buttons]
+    buttons = [sample_now, save_now, stop, leave, proceed, write_all, pick_best]
+    outputs = [page, title, headline, film, loss, chart, log, *buttons]
 
     def show(record: RunRecord, seen: Any) -> tuple[Updates, Any]:
         job = studio.job(record)
@@ -85,13 +87,15 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             return {title: pieces.heading(record.name), headline: words, film: "", log: ""}, None
         with studio.history(record) as history:
             ahead = studio.active() if record.status == "queued" else None
-            told = watch.headline(
+            is_training = isinstance(job, TrainJob)
+            told = (watch.headline if is_training else chores.headline)(
                 history, job, record.status, ahead.name if ahead and ahead != record else ""
             )
             key = (
                 record.name,
                 record.status,
                 history.drawn,
+                len(history.captioned),
                 50 * history.step // max(1, history.total),
                 isinstance(history.end, Failed),
             )
@@ -102,7 +106,8 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             if seen is None or seen[1] != lines:
                 updates[log] = pieces.log(history.lines)
             if seen is None or seen[0] != key:
-                updates |= _pictures(record, job, history) | _doors(record, bool(history.frames))
+                updates |= _pictures(record, job, history) if is_training else _captions(job, history)
+                updates |= _doors(record, job, bool(history.frames))
                 updates[title] = pieces.heading(record.name, _facts(job))
         return updates, (key, lines)
 
@@ -117,18 +122,23 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             else ""
         )
         return {
+            loss: gr.update(visible=True),
             film: empty
             or pieces.frames("strip", columns, strip.prompts, strip.pictures, strip.ready, live=live),
             chart: gr.update(value=rows, x_lim=[0, max(history.total, 1)], y_lim=[0, _ceiling(history)]),
         }
 
-    def _doors(record: RunRecord, has_frames: bool) -> Updates:
+    def _captions(job: Job, history: History) -> Updates:
+        return {film: pieces.wordings(chores.captions(studio.library, job, history)), loss: gr.update(visible=False)}
+
+    def _doors(record: RunRecord, job: Job, has_frames: bool) -> Updates:
         """Which buttons there are; each keeps its place while a run is on."""
         going, waits = record.status == "running", record.status == "queued"
         over = record.status in {"stopped", "interrupted", "failed"}
         visible = {
-            sample_now: going,
-            save_now: going,
+            sample_now: going and isinstance(job, TrainJob),
+            save_now: going and isinstance(job, TrainJob),
+            write_all: record.status == "completed" and chores.is_preview(job),
             stop: going,
             leave: waits,
             proceed: over,
@@ -153,7 +163,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
     on(save_now.click, ask("save", "It is saved at the end of this step."), shown, buttons)
     on(stop.click, ask("stop", "It stops and saves at the end of this step."), shown, buttons)
     on(leave.click, ask("stop", "It has left the line."), shown, buttons)
-    return RunView(page, film, again, pick_best, proceed, outputs, show)
+    return RunView(page, film, again, pick_best, write_all, proceed, outputs, show)
 
 
 def _facts(job: Job) -> str:

@@ -95,7 +95,7 @@ def build() -> SettingsPage:
             if text.strip()
         }
         try:
-            settings = Settings(**given)
+            settings = Settings(**(load_settings().model_dump(exclude=set(FOLDERS)) | given))
             for name in ("output", "datasets", "cache"):
                 settings.folder(name)
             if settings.models and not (home() / settings.models).is_dir():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .auraflow import AURAFLOW
 from .chroma import CHROMA
 from .dialect import Dialect, dialect_of
 from .flux import FLUX
@@ -38,6 +39,7 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "lumina2": LUMINA2,
     "zimage": ZIMAGE,
     "chroma": CHROMA,
+    "auraflow": AURAFLOW,
     "flux2": FLUX2,
     "flux2_klein": FLUX2,
     "qwen_image": QWEN,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from pictures import draw
 
-from engine.data.findings import findings
+from engine.data.report import findings
 from engine.data.scan import Item, scan
 from engine.errors import JobError
+from engine.events import Warned
 from engine.jobs import Dataset
 
 
@@ -68,15 +70,18 @@ def test_a_folder_without_pictures_is_an_error(tmp_path):
         scan(Dataset(path=str(tmp_path / "nowhere")))
 
 
-def test_broken_pictures_are_named(tmp_path):
-    draw(tmp_path / "good.png", caption="good")
+def test_broken_pictures_are_named_and_left_out(tmp_path):
+    good = draw(tmp_path / "good.png", caption="good")
     (tmp_path / "bad.png").write_text("text")
-    with pytest.raises(JobError, match=f"^{tmp_path.name}/bad.png cannot be read"):
-        scan(Dataset(path=str(tmp_path)))
     (tmp_path / "empty.jpg").touch()
-    with pytest.raises(
-        JobError, match=r"^2 pictures cannot be read: .*bad.png \(.*empty.jpg \(it is empty\)"
-    ):
+    notes: list[Warned] = []
+    assert [item.path for item in scan(Dataset(path=str(tmp_path)), notes=notes)] == [good], "of those that are left out no caption is asked"
+    assert re.match(r"2 files cannot be read, and are left out: .*bad.png \(.*empty.jpg \(it is empty\)", notes[0].message)
+    good.unlink()
+    with pytest.raises(JobError, match=r"^None of the 2 pictures can be read: .*bad.png \(.*empty.jpg \(it is empty\)"):
+        scan(Dataset(path=str(tmp_path)))
+    (tmp_path / "empty.jpg").unlink()
+    with pytest.raises(JobError, match=f"^{tmp_path.name}/bad.png cannot be read"):
         scan(Dataset(path=str(tmp_path)))
 
 
@@ -118,9 +123,12 @@ def become_ordinary() -> None:
         os.seteuid(65534)
 
 
-def test_what_is_locked_is_named(home):
-    home.chmod(0o777)
+def test_what_is_locked_is_named(monkeypatch):
     with ordinary_user() as folder:
+        home = folder / "home"
+        home.mkdir()
+        home.chmod(0o777)
+        monkeypatch.setenv("DARKROOM_HOME", str(home))
         draw(folder / "open" / "a.png", caption="a")
         draw(folder / "locked" / "a.png", caption="a")
         draw(folder / "inside" / "deep" / "a.png", caption="a")

@@ -18,10 +18,11 @@ from engine.execute import execute
 from engine.families.base import ModelFamily
 from engine.families.catalog import FAMILIES, family_name, pipeline_in
 from engine.jobs import Lokr, TrainJob, load_job
+from engine.jobs.train import Train
 from engine.network.attach import attach
 from engine.network.keys import TABLES
 from engine.runs.folder import RunFolder
-from engine.training.objectives import OBJECTIVES, Batch
+from engine.training.objectives import PROCESSES, Batch, Regression
 
 
 @pytest.fixture(params=tiny.CASES, ids=lambda case: case.name)
@@ -99,7 +100,7 @@ def test_the_loss_of_the_trained_batch_falls(case, network):
     optimizer = torch.optim.AdamW(layers.parameters(), lr=1e-2)
     losses = []
     for _ in range(8):
-        loss = OBJECTIVES[family.objective](None).loss(family, batch, torch.Generator().manual_seed(0))
+        loss = Regression(PROCESSES[family.objective](Train())).loss(family, batch, torch.Generator().manual_seed(0))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

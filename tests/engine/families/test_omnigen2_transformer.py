@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from recorded import Recorded
 
 from engine.families.omnigen2_transformer import OmniGen2Transformer2DModel
 
@@ -15,21 +14,13 @@ FIXTURE = Path(__file__).parent / "fixtures" / "omnigen2.safetensors"
 
 
 @pytest.fixture(scope="module")
-def recorded() -> dict[str, dict[str, torch.Tensor]]:
-    kinds: dict[str, dict[str, torch.Tensor]] = {"weights": {}, "given": {}, "answers": {}}
-    with safe_open(FIXTURE, framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118
-            kind, _, rest = name.partition("/")
-            kinds[kind][rest] = file.get_tensor(name)
-    return kinds
+def recorded() -> Recorded:
+    return Recorded.read(FIXTURE)
 
 
 @pytest.fixture(scope="module")
 def model(recorded) -> OmniGen2Transformer2DModel:
-    with safe_open(FIXTURE, framework="pt") as file:
-        made = OmniGen2Transformer2DModel(**json.loads(file.metadata()["config"]))
-    made.load_state_dict({name: weight.float() for name, weight in recorded["weights"].items()}, strict=True)
-    return made.eval()
+    return recorded.model(OmniGen2Transformer2DModel)
 
 
 def ask(model, given, rows=2, references=0):
@@ -42,15 +33,15 @@ def ask(model, given, rows=2, references=0):
 @pytest.mark.parametrize(("name", "rows", "references"), [("plain", 2, 0), ("references", 2, 2), ("alone", 1, 1)])
 def test_it_answers_as_the_public_one_did(model, recorded, name, rows, references):
     with torch.no_grad():
-        ours = ask(model, recorded["given"], rows, references)
-    torch.testing.assert_close(ours, recorded["answers"][name], rtol=1e-4, atol=1e-5)
+        ours = ask(model, recorded.given, rows, references)
+    torch.testing.assert_close(ours, recorded.answers[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_text_that_is_not_filled_up_needs_no_mask(model, recorded):
-    given = recorded["given"]
+    given = recorded.given
     with torch.no_grad():
         ours = model(given["latents"][:1], given["time"][:1], given["text"][:1], None, [given["reference_0"][:1]])
-    torch.testing.assert_close(ours, recorded["answers"]["alone"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours, recorded.answers["alone"], rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_are_the_same_with_and_without_checkpoints(model, recorded):
@@ -58,7 +49,7 @@ def test_gradients_are_the_same_with_and_without_checkpoints(model, recorded):
     for checkpointed in (False, True):
         model.train()
         model.enable_gradient_checkpointing() if checkpointed else model.disable_gradient_checkpointing()
-        ask(model, recorded["given"], references=2).square().mean().backward()
+        ask(model, recorded.given, references=2).square().mean().backward()
         found.append({name: weight.grad.clone() for name, weight in model.named_parameters()})
         model.zero_grad()
     model.eval()
@@ -68,6 +59,6 @@ def test_gradients_are_the_same_with_and_without_checkpoints(model, recorded):
 
 
 def test_a_sixth_reference_picture_is_an_error(model, recorded):
-    given = recorded["given"]
+    given = recorded.given
     with pytest.raises(ValueError, match="5 reference pictures"):
         model(given["latents"], given["time"], given["text"], None, [given["reference_0"]] * 6)

@@ -130,6 +130,12 @@ def test_draws_what_the_stock_pipeline_draws(case, tmp_path):
             assert np.abs(np.subtract(one, other, dtype=int)).max() <= 1
 
 
+def test_a_prompts_features_carry_gradients(case):
+    """So that text encoders can learn; some pipelines let none through by themselves."""
+    cond = conditioning(wrapped(case), "a red fox", pictures(case))
+    assert all(tensor.requires_grad for tensor in cond.values() if tensor.is_floating_point())
+
+
 def test_tokens_are_in_the_pipelines_order():
     latents = torch.randn(2, 3, 8, 6)
     stock = tiny.flux()._pack_latents(latents, 2, 3, 8, 6)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from recorded import Recorded
 
 from engine.families.radiance_transformer import RadianceTransformer2DModel
 
@@ -16,20 +15,12 @@ LENGTHS = (7, 4)
 
 
 @pytest.fixture(scope="module")
-def recorded() -> dict[str, dict[str, torch.Tensor]]:
-    kinds: dict[str, dict[str, torch.Tensor]] = {"weights": {}, "given": {}, "answers": {}}
-    with safe_open(FIXTURE, framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118
-            kind, _, rest = name.partition("/")
-            kinds[kind][rest] = file.get_tensor(name)
-    return kinds
+def recorded() -> Recorded:
+    return Recorded.read(FIXTURE)
 
 
 def make(recorded, **flags) -> RadianceTransformer2DModel:
-    with safe_open(FIXTURE, framework="pt") as file:
-        made = RadianceTransformer2DModel(**json.loads(file.metadata()["config"]), **flags)
-    made.load_state_dict({name: weight.float() for name, weight in recorded["weights"].items()}, strict=True)
-    return made.eval()
+    return recorded.model(RadianceTransformer2DModel, **flags)
 
 
 def masked() -> torch.Tensor:
@@ -39,7 +30,7 @@ def masked() -> torch.Tensor:
 @pytest.mark.parametrize(("name", "flags"), [("plain", {}), ("x0", {"use_x0": True}), ("large", {"use_patch_size_32": True})])
 def test_it_answers_as_the_public_one_did(recorded, name, flags):
     """Texts of two lengths in a batch, filled up and hidden; and each alone, cut off where the public one hides."""
-    model, given, theirs = make(recorded, **flags), recorded["given"], recorded["answers"][name]
+    model, given, theirs = make(recorded, **flags), recorded.given, recorded.answers[name]
     with torch.no_grad():
         together = model(given["pixels"], given["time"], given["text"], masked())
         alone = [
@@ -51,7 +42,7 @@ def test_it_answers_as_the_public_one_did(recorded, name, flags):
 
 
 def test_gradients_are_the_same_with_and_without_checkpoints(recorded):
-    model, given, found = make(recorded).train(), recorded["given"], []
+    model, given, found = make(recorded).train(), recorded.given, []
     for checkpointed in (False, True):
         model.enable_gradient_checkpointing() if checkpointed else model.disable_gradient_checkpointing()
         model(given["pixels"], given["time"], given["text"], masked()).square().mean().backward()
@@ -63,7 +54,7 @@ def test_gradients_are_the_same_with_and_without_checkpoints(recorded):
 
 
 def test_a_model_that_answers_with_the_picture_is_trained_without_a_division_by_nothing(recorded):
-    model, given = make(recorded, use_x0=True), recorded["given"]
+    model, given = make(recorded, use_x0=True), recorded.given
     time = torch.tensor([1e-6, 0.8])
     with torch.no_grad():
         still, moving = model(given["pixels"], time, given["text"]), model.train()(given["pixels"], time, given["text"])

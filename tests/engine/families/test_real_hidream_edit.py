@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 
 import pytest
 import tiny
 import torch
 from PIL import Image
-from test_flux_relatives import real
 from test_parity import as_pixels, conditioning, pictures, request_of, wrapped
-from torch import nn
 
-from engine.families.catalog import BASES, family_name, load_family, pipeline_in
-from engine.network.keys import TABLES, find_diffusers
+from engine.families.catalog import family_name, pipeline_in
 
 CASE = next(case for case in tiny.CASES if case.name == "hidream edit")
-
-
-def test_the_real_model_is_of_the_size_of_hidream_i1():
-    row, model = next(row for row in BASES if row.id == "hidream-e1-1"), real("hidream-e1-1")
-    assert sum(weight.numel() for weight in model.parameters()) == 17_105_733_184
-    assert row.parameters == pytest.approx(17.106, abs=0.005)
-    layers = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
-    chosen = [name for name in layers if re.fullmatch(load_family(row.family).lora_targets, name)]
-    assert len(chosen) == 16 * 14 + 32 * 7 and all(find_diffusers(TABLES[row.family], name) for name in chosen)
-
-
-def test_the_real_model_has_room_for_a_megapixel_twice():
-    """The published scripts say so by hand: the config tells of HiDream I1."""
-    from engine.families.hidream_edit_pipeline import make_room
-
-    model = real("hidream-e1-1")
-    assert model.max_seq == 4096
-    make_room(model)
-    make_room(model)
-    assert model.max_seq == 8192
 
 
 def test_it_is_found_by_the_name_of_its_pipeline(tmp_path):

@@ -11,6 +11,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 from test_every_family import make_job, run
+from test_parity import wrapped
 
 from engine.errors import JobError
 from engine.jobs import TrainJob, load_job
@@ -19,9 +20,8 @@ from engine.network.files import load_lora
 from engine.runtime.loading import open_family, own_settings
 from engine.training.bench import Bench
 from engine.training.learner import Learner
-from engine.training.objectives import FlowMatching
 from engine.training.prepare import prepare
-from engine.training.timesteps import draw_sigmas
+from engine.training.timesteps import Levels
 
 CASE = next(case for case in tiny.CASES if case.name == "wan 2.2 14b")
 
@@ -50,8 +50,8 @@ def bench_of(job: TrainJob, tmp_path: Path) -> Bench:
 def test_the_experts_take_turns_and_each_learns_from_its_own_noise_levels(tmp_path, monkeypatch):
     bench = bench_of(job_of(tmp_path, {"steps": 8, "switch_boundary_every": 2}), tmp_path)
     learner, asked = Learner(bench.job, bench), []
-    predict = type(bench.family).predict
-    monkeypatch.setattr(type(bench.family), "predict", lambda self, noisy, sigma, cond: asked.append(sigma) or predict(self, noisy, sigma, cond))
+    ask = type(bench.family).ask
+    monkeypatch.setattr(type(bench.family), "ask", lambda self, model, noisy, sigma, cond: asked.append(sigma) or ask(self, model, noisy, sigma, cond))
     before = {name: weight.clone() for name, weight in bench.network.state_tensors().items()}
     for step, part in enumerate(["transformer", "transformer", "transformer_2", "transformer_2", "transformer"]):
         learner.learn()
@@ -60,6 +60,18 @@ def test_the_experts_take_turns_and_each_learns_from_its_own_noise_levels(tmp_pa
         assert set(moved) == {part}, step
         assert bool((asked[-1] >= 0.875).all()) == (part == "transformer")
         before = {name: weight.clone() for name, weight in now.items()}
+
+
+def test_an_expert_whose_turn_is_known_answers_without_a_look_at_the_noise_levels():
+    """To look at them would make the host wait for the card. Where none is named for the whole span, each row's level decides."""
+    family = wrapped(CASE)
+    noisy, cond = torch.randn(2, 4, 1, 16, 24), family.encode_prompts(["a", "b"])
+    for span, level, part in (((0.875, 1.0), 0.9, "transformer"), ((0.0, 0.875), 0.2, "transformer_2")):
+        sigma = torch.full((2,), level)
+        with torch.no_grad():
+            known = family.predict_within(span, noisy, sigma, cond)
+            assert torch.equal(known, family.ask(getattr(family.pipe, part), noisy, sigma, cond))
+            assert torch.equal(known, family.predict_within((0.0, 1.0), noisy, sigma, cond))
 
 
 @pytest.mark.parametrize(("setting", "part"), [("train_high_noise", "transformer_2"), ("train_low_noise", "transformer")])
@@ -104,8 +116,8 @@ def test_a_file_goes_to_the_expert_that_its_name_says_and_brings_its_mate_along(
 
 def test_levels_in_a_span_are_as_dense_as_they_are_without_it():
     rng = torch.Generator().manual_seed(0)
-    inside = draw_sigmas("shift", 20_000, 0, rng, (0.6, 0.9))
-    every = draw_sigmas("shift", 200_000, 0, rng)
+    inside = Levels("shift").draw(20_000, 0, rng, (0.6, 0.9))
+    every = Levels("shift").draw(200_000, 0, rng)
     every = every[(every >= 0.6) & (every < 0.9)]
     assert inside.min() >= 0.6 and inside.max() < 0.9
     for share in (0.1, 0.5, 0.9):
@@ -113,7 +125,7 @@ def test_levels_in_a_span_are_as_dense_as_they_are_without_it():
 
 
 def test_levels_outside_of_what_is_ever_drawn_are_still_in_the_span():
-    drawn = draw_sigmas("sigmoid", 8, 0, torch.Generator().manual_seed(0), (0.99999, 1.0))
+    drawn = Levels("sigmoid").draw(8, 0, torch.Generator().manual_seed(0), (0.99999, 1.0))
     assert (drawn >= 0.9999).all() and (drawn < 1).all()
 
 
@@ -127,10 +139,3 @@ def test_settings_that_the_family_does_not_know_are_errors_that_help(tmp_path):
     assert own_settings(type(open_family(ModelSection(name_or_path=str(folder)), torch.float32)), {}) == {
         "train_high_noise": True, "train_low_noise": True,
     }  # fmt: skip
-
-
-def test_without_a_span_nothing_is_drawn_otherwise():
-    """Runs of other families go on as they were."""
-    one, other = (torch.Generator().manual_seed(3) for _ in range(2))
-    assert torch.equal(draw_sigmas("sigmoid", 4, 0, one), torch.sigmoid(torch.randn(4, generator=other)))
-    assert FlowMatching().timesteps is None

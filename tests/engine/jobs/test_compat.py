@@ -247,6 +247,20 @@ def test_sampling_that_is_off_stays_off() -> None:
     assert read(changed("save", max_step_saves_to_keep=0))[0].save.max_step_saves_to_keep == 10000  # there, all are kept
 
 
+def test_what_is_done_to_captions_is_taken_over() -> None:
+    given = {
+        "shuffle_tokens": True, "keep_tokens": 2, "token_dropout_rate": 0.1, "use_short_captions": True, "random_triggers": "words.txt",
+        "random_triggers_max": 3, "replacements": ["dog|[trigger]"],
+    }  # fmt: skip
+    job, notes = read(changed("datasets", **given))
+    assert job.datasets[0].model_dump(include=set(given)) == {**given, "random_triggers": ["words.txt"]}
+    assert not any(key in notes for key in given)
+
+
+def test_a_map_of_pictures_is_the_data_set() -> None:
+    assert read(changed("datasets", folder_path=None, dataset_path="/data/cats.json"))[0].datasets[0].path == "/data/cats.json"
+
+
 def test_a_trigger_word_stands_for_captions_that_are_missing() -> None:
     job, notes = read(flux(trigger_word="p3r5on"))
     assert job.trigger_word == "p3r5on" and job.datasets[0].default_caption == "[trigger]"
@@ -257,19 +271,12 @@ def test_a_trigger_word_stands_for_captions_that_are_missing() -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("train", "min_snr_gamma", 5.0),
-        ("train", "loss_type", "mae"),
-        ("train", "content_or_style", "style"),
-        ("train", "diff_output_preservation", True),
+        ("train", "do_prior_divergence", True),
         ("train", "bypass_guidance_embedding", True),
         ("train", "unload_text_encoder", True),
         ("model", "refiner_name_or_path", "x"),
         ("model", "split_model_over_gpus", True),
         ("network", "pretrained_lora_path", "x"),
-        ("datasets", "shuffle_tokens", True),
-        ("datasets", "mask_path", "x"),
-        ("datasets", "flip_y", True),
-        ("datasets", "buckets", False),
         ("sample", "sample_start_step", 100),
         ("save", "push_to_hub", True),
         ("train", "stesp", 3),
@@ -283,7 +290,36 @@ def test_what_is_left_out_is_said_by_its_name(section: str, key: str, value: Any
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("datasets", "is_reg", True), ("datasets", "num_frames", 41), ("train", "train_unet", False)],
+    [
+        ("train", "min_snr_gamma", 5.0), ("train", "snr_gamma", 5.0), ("train", "loss_type", "mae"), ("train", "content_or_style", "style"),
+        ("train", "timestep_type", "weighted"), ("train", "linear_timesteps2", True), ("train", "min_denoising_steps", 100),
+        ("train", "max_denoising_steps", 900), ("train", "noise_offset", 0.05), ("train", "noise_multiplier", 1.1),
+        ("train", "random_noise_multiplier", 0.1), ("train", "random_noise_shift", 0.1), ("train", "optimal_noise_pairing_samples", 4),
+        ("train", "force_consistent_noise", True), ("train", "do_guidance_loss", True), ("train", "guidance_loss_target", 4.0),
+        ("train", "do_differential_guidance", True), ("train", "differential_guidance_scale", 2.0), ("train", "max_loss", 1.0),
+        ("train", "unet_lr", 3e-4), ("train", "optimizer", "muon"),
+        ("train", "diff_output_preservation", True), ("train", "diff_output_preservation_class", "woman"),
+        ("train", "blank_prompt_preservation", True), ("train", "inverted_mask_prior", True), ("train", "reg_weight", 0.5),
+        ("datasets", "mask_path", "x"), ("datasets", "alpha_mask", True), ("datasets", "invert_mask", True), ("datasets", "mask_min_value", 0.1),
+        ("datasets", "flip_y", True), ("datasets", "is_reg", True), ("datasets", "prior_reg", True), ("datasets", "loss_multiplier", 2.0),
+        ("datasets", "network_weight", 0.5),
+    ],
+)  # fmt: skip
+def test_what_both_have_under_one_name_is_taken_over(section: str, key: str, value: Any) -> None:
+    job, notes = read(changed(section, **{key: value}))
+    part = job.datasets[0] if section == "datasets" else getattr(job, section)
+    assert getattr(part, key) == value and f".{key} " not in notes
+
+
+def test_augmentations_are_taken_over_with_their_share_among_the_settings() -> None:
+    job, _ = read(changed("datasets", augmentations=[{"method": "Rotate", "params": {"limit": 5, "p": 0.25}}]))
+    (one,) = job.datasets[0].augmentations
+    assert (one.method, one.p, one.params) == ("Rotate", 0.25, {"limit": 5})
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("datasets", "poi", "face"), ("datasets", "do_audio", True), ("train", "train_unet", False)],
 )
 def test_what_would_train_something_else_is_refused(section: str, key: str, value: Any) -> None:
     with pytest.raises(JobError, match=rf"{key} asks for .* not supported yet"):
@@ -301,7 +337,8 @@ def test_what_would_train_something_else_is_refused(section: str, key: str, valu
         (lambda d: d["config"].pop("name"), "config.name is missing"),
         (lambda d: d["config"]["process"][0].update(train="fast"), "train must be a section of keys"),
         (lambda d: d["config"]["process"][0]["network"].update(type="locon"), "network.type must be lora, lokr, loha, dora or full; it is 'locon'"),
-        (lambda d: d["config"]["process"][0]["train"].update(optimizer="prodigy"), "train.optimizer must be"),
+        (lambda d: d["config"]["process"][0]["train"].update(optimizer="prodigal"), "train.optimizer must be"),
+        (lambda d: d["config"]["process"][0]["train"].update(optimizer="automagic3"), "automagic3 is an experiment"),
     ],
 )
 def test_another_kind_of_job_is_refused_in_a_sentence(change: Any, message: str) -> None:
@@ -310,3 +347,41 @@ def test_another_kind_of_job_is_refused_in_a_sentence(change: Any, message: str)
     with pytest.raises(JobError) as caught:
         load_job(data)
     assert message in str(caught.value) and caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"num_frames": 1, "do_i2v": True, "shrink_video_to_frames": True, "fps": 24}, {}),  # pictures alone
+        ({"num_frames": 41}, {"num_frames": 41}),
+        ({"num_frames": 41, "fps": 16, "do_i2v": True}, {"num_frames": 41, "do_i2v": True}),  # spread over the video: at no rate
+        ({"num_frames": 41, "shrink_video_to_frames": False}, {"num_frames": 41, "shrink_video_to_frames": False, "fps": 24}),
+        ({"num_frames": 41, "auto_frame_count": True, "fps": 16}, {"auto_frame_count": True, "fps": 16}),
+        ({"auto_frame_count": True, "trim_auto_frame_count_tail": False}, {"auto_frame_count": True, "trim_auto_frame_count_tail": False, "fps": 24}),
+    ],
+)
+def test_keys_of_videos_mean_what_they_mean_there(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    names = ("num_frames", "fps", "shrink_video_to_frames", "auto_frame_count", "trim_auto_frame_count_tail", "do_i2v")
+    job, _ = read(changed("datasets", **theirs))
+    given = job.datasets[0].model_dump(include=set(names), exclude_unset=True)
+    assert given == ours
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "said"),
+    [
+        ("Prodigy_v2", "prodigy", ""),
+        ("prodigy8bit", "prodigy8bit", ""),
+        ("dadaptation", "dadaptadam", ""),
+        ("dadaptationlion", "dadaptlion", ""),
+        ("dadaptationadam", "dadaptadam", "built as D-Adapt Lion by AI Toolkit"),
+    ],
+)
+def test_optimizers_get_the_names_that_they_have_here(theirs: str, ours: str, said: str) -> None:
+    job, notes = read(changed("train", optimizer=theirs))
+    assert job.train.optimizer == ours and said in notes
+
+
+def test_a_rate_for_text_encoders_is_taken_over_where_they_are_trained() -> None:
+    assert read(changed("train", text_encoder_lr=1e-5, train_text_encoder=False))[0].train.text_encoder_lr is None
+    assert read(changed("train", text_encoder_lr=1e-5, train_text_encoder=True))[0].train.text_encoder_lr == 1e-5

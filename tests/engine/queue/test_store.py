@@ -79,16 +79,16 @@ def test_requests_reach_the_worker_once_and_only_that_of_a_running_run(queue: Ru
     queue.enqueue(a_run("a"))
     queue.ask("a", "save")  # it only waits: there is nothing to save
     queue.claim("train", "me")
-    assert queue.beat("a", "me") == set()
+    assert queue.beat("a", "me") == []
     queue.ask("a", "save")
     queue.ask("a", "sample")
     queue.ask("a", "save")
-    assert queue.beat("a", "me") == {"save", "sample"} and queue.beat("a", "me") == set()
+    assert queue.beat("a", "me") == ["save", "sample", "save"] and queue.beat("a", "me") == []
     queue.ask("a", "stop")
     queue.finish("a", "me", "completed")
     queue.enqueue(a_run("a"))
     queue.claim("train", "me")
-    assert queue.beat("a", "me") == set()  # what was asked too late does not hit the next time
+    assert queue.beat("a", "me") == []  # what was asked too late does not hit the next time
 
 
 def test_a_waiting_run_that_is_stopped_leaves_the_line(queue: RunQueue) -> None:
@@ -105,7 +105,7 @@ def test_a_worker_that_lost_its_run_is_told_and_changes_nothing(queue: RunQueue)
     queue.claim("train", "you")
     assert queue.beat("a", "me") is None
     queue.finish("a", "me", "failed")
-    assert queue.get("a").status == "running" and queue.beat("a", "you") == set()
+    assert queue.get("a").status == "running" and queue.beat("a", "you") == []
 
 
 def test_no_request_is_lost_between_two_threads(queue: RunQueue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,3 +199,18 @@ def test_an_error_inside_a_change_undoes_it(queue: RunQueue) -> None:
         db.execute("DELETE FROM run")
         db.execute("nonsense")
     assert queue.get("a").status == "queued"
+
+
+def test_a_change_of_settings_reaches_the_worker_in_its_place_among_other_requests(tmp_path):
+    from engine.control import Control
+
+    queue = RunQueue(tmp_path / "q.db")
+    queue.enqueue(a_run("a"))
+    assert queue.claim("train", "me")
+    queue.ask("a", "pause")
+    queue.ask("a", {"train.lr": 2e-4})
+    queue.ask("a", "go")
+    words, control = queue.beat("a", "me"), Control()
+    assert words is not None and (words[0], words[2], len(words)) == ("pause", "go", 3) and queue.beat("a", "me") == []
+    control.hear(words[1])
+    assert control.changes == [{"train.lr": 2e-4}]

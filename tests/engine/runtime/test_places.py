@@ -286,6 +286,21 @@ def test_what_another_place_gives_is_not_downloaded_with_the_base(base, other, m
     assert same(family.pipe.vae, opened(other).pipe.vae)
 
 
+def test_parts_that_are_never_opened_are_not_downloaded(tmp_path, monkeypatch):
+    """The safety checker of Stable Diffusion is a gigabyte. Without its folder the model opens just as well."""
+    folder = tiny.save(sd15(), tmp_path / "base")
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    index |= {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "requires_safety_checker": True}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    asked = {}
+    monkeypatch.setattr(loading, "hf_hub_download", lambda repo, file, **more: str(folder / file))
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **given: asked.update(given) or str(folder))
+    family = open_family(ModelSection(name_or_path="some/base"), torch.float32)
+    left_out = {name for name, value in asked.items() if value is None}
+    assert left_out == {"safety_checker", "feature_extractor", "image_encoder", "revision"}
+    assert family.pipe.safety_checker is None
+
+
 def test_check_looks_at_every_place(base, pictures, tmp_path):
     def problems(**model):
         job = load_job({"name": "x", "model": {"name_or_path": str(base), **model}, "datasets": [{"path": str(pictures)}]})

@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.errors import JobError
 from engine.families.catalog import load_family
 from engine.families.defaults import ModelDefaults
-from engine.training.objectives import Batch, Denoising, schedule_of
+from engine.training.objectives import Batch, Denoising, Regression, schedule_of
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -26,7 +26,13 @@ class Told:
         self.answer = answer
         self.asked: list[tuple[Tensor, Tensor]] = []
 
-    def predict(self, noisy, sigma, cond):
+    def practise(self, clean, cond, rng):
+        return cond
+
+    def counts(self, noisy, cond):
+        return None
+
+    def predict_within(self, span, noisy, sigma, cond):
         self.asked.append((noisy, sigma))
         return self.answer(noisy, sigma) if self.answer else torch.zeros_like(noisy)
 
@@ -57,7 +63,7 @@ def test_a_model_that_knows_the_picture_has_no_loss(prediction):
 
     family.answer = answer
     batch = Batch(clean, torch.zeros_like(clean), {})
-    assert Denoising().loss(family, batch, torch.Generator().manual_seed(0)) < 1e-4
+    assert Regression(Denoising()).loss(family, batch, torch.Generator().manual_seed(0)) < 1e-4
 
 
 def test_a_schedule_without_signal_at_its_end_is_kept():
@@ -69,7 +75,7 @@ def test_a_schedule_without_signal_at_its_end_is_kept():
 def test_every_timestep_is_practised_alike_and_none_beyond_the_last():
     family = Told(DDIMScheduler(**BETAS))
     batch = Batch(torch.zeros(4000, 1, 1, 1), torch.zeros(4000, 1, 1, 1), {})
-    Denoising().loss(family, batch, torch.Generator().manual_seed(0))
+    Regression(Denoising()).loss(family, batch, torch.Generator().manual_seed(0))
     times = family.asked[0][1] * 1000
     assert times.dtype == torch.float32 and torch.equal(times.round() / 1000, family.asked[0][1])
     counts = torch.histc(times, bins=4, min=0, max=1000)
@@ -80,7 +86,7 @@ def test_the_smallest_noise_is_there_though_latents_are_kept_in_half_precision()
     """1 - a is 0.00085 at the first level, which is nothing in bf16."""
     family = Told(DDIMScheduler(**BETAS))
     batch = Batch(*(torch.zeros(2000, 1, 2, 2, dtype=torch.bfloat16) for _ in range(2)), {})
-    Denoising().loss(family, batch, torch.Generator().manual_seed(0))
+    Regression(Denoising()).loss(family, batch, torch.Generator().manual_seed(0))
     noisy, sigma = family.asked[0]
     early = noisy[sigma < 0.003]
     assert len(early) and noisy.dtype == torch.float32 and (early.std() - 0.04).abs() < 0.01
@@ -99,5 +105,5 @@ def test_the_objective_and_the_pipeline_mean_the_same_time():
     heard = []
     pipe.unet.register_forward_pre_hook(lambda module, args: heard.append(args[1]))
     with torch.no_grad():
-        Denoising().loss(family, Batch(*torch.zeros(2, 3, 4, 8, 8), family.encode_prompts(["a"] * 3)), torch.Generator().manual_seed(0))
+        Regression(Denoising()).loss(family, Batch(*torch.zeros(2, 3, 4, 8, 8), family.encode_prompts(["a"] * 3)), torch.Generator().manual_seed(0))
     assert heard[0].dtype == torch.float32 and torch.allclose(heard[0], heard[0].round(), atol=1e-3) and heard[0].max() > 1

@@ -84,6 +84,12 @@ VARIANTS = {
     "accumulation and cosine": {
         "train": {"steps": 4, "lr": 1e-3, "batch_size": 1, "gradient_accumulation": 3, "optimizer": "adamw", "lr_scheduler": "cosine"}
     },
+    "schedule-free, two rates": {"train": {"steps": 4, "lr": 1e-3, "batch_size": 2, "optimizer": "schedule-free", "loraplus_lr_ratio": 4}},
+    "all weights in bf16": {
+        "network": {"type": "full"},
+        "train": {"steps": 4, "lr": 1e-3, "batch_size": 2, "optimizer": "adamw", "dtype": "bf16", "weights_dtype": "bf16", "lr_scheduler": "linear"},
+    },
+    "a rate that is found": {"train": {"steps": 4, "lr": 1, "batch_size": 2, "optimizer": "prodigy", "optimizer_params": {"d0": 1e-4}}},
 }  # fmt: skip
 
 

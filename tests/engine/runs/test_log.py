@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.events import Phase, Step, dump_event
-from engine.queue.follow import follow, last_event
+from engine.runs.log import follow, last_event
 
 
 def a_step(step: int) -> Step:

@@ -11,9 +11,8 @@ from pictures import draw
 from PIL import Image
 
 from engine.data import notes, pictures
-from engine.data.findings import find_problem, findings
-from engine.data.notes import Notes
-from engine.data.pictures import digest
+from engine.data.facts import look_at
+from engine.data.report import findings
 from engine.errors import JobError
 
 
@@ -41,7 +40,7 @@ def settled(monkeypatch):
 
 def test_a_good_folder_is_said_to_be_good(tmp_path):
     for index in range(3):
-        draw(tmp_path / f"{index}.png", (64, 64), (index, 0, 0), caption="a")
+        draw(tmp_path / f"{index}.png", (64, 64), (index, 0, 0), caption=f"a {index}")
     assert {kind: finding[:2] for kind, finding in told(tmp_path, resolution=64).items()} == {
         "unreadable": ("ok", "All 3 pictures can be read."),
         "small": ("ok", "All 3 pictures are large enough for 64 × 64 pixels."),
@@ -65,20 +64,21 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     (tmp_path / "phone.heic").touch()
     found = told(tmp_path, resolution=64)
     assert {kind: finding[2] for kind, finding in found.items()} == {
-        "foreign": ["phone.heic"], "unreadable": ["cut.png", "text.jpg"], "small": ["small.png"],
-        "caption": ["bare.png", "blank.png"], "encoding": ["odd.png"], "duplicate": ["again.png"],
+        "foreign": ["phone.heic"], "unreadable": ["text.jpg"], "cut": ["cut.png"], "small": ["small.png"],
+        "caption": ["bare.png", "blank.png"], "encoding": ["odd.png"], "duplicate": ["again.png"], "repeated": ["again.png", "cut.png", "small.png", "text.jpg"],
     }  # fmt: skip
-    assert all(level == "look" for level, _, _ in found.values())
-    assert found["unreadable"][1].startswith("2 pictures cannot be read: cut.png (it is damaged")
+    assert {kind for kind, (level, _, _) in found.items() if level == "problem"} == {"unreadable", "cut", "caption"}
+    assert found["unreadable"][1] == "1 picture cannot be read: text.jpg (it is not a picture, or a badly damaged one)."
+    assert found["cut"][1].startswith("1 picture is cut off, and its end is missing: cut.png (")
     assert found["small"][1] == "1 picture is smaller than 64 × 64 pixels and is trained at its own size."
-    assert found["caption"][1] == "2 pictures have no caption."
+    assert found["caption"][1] == "2 pictures have no caption (1 file is there and empty)."
     assert found["duplicate"][1] == "1 picture comes twice: again.png is a.png again."
 
 
 def test_a_picture_too_small_for_any_training_is_told_apart(tmp_path):
     draw(tmp_path / "a.png", (64, 8), caption="a")
-    assert told(tmp_path)["small"] == (
-        "look",
+    assert told(tmp_path)["tiny"] == (
+        "problem",
         "1 picture is too small to train on: a side has under 16 pixels.",
         ["a.png"],
     )
@@ -95,7 +95,6 @@ def test_what_was_found_out_is_not_found_out_again(tmp_path, settled, monkeypatc
         draw(tmp_path / f"{index}.png", (64, 64), (index, 0, 0), caption="a")
     first = findings(tmp_path)
     monkeypatch.setattr(Image.Image, "load", None)
-    monkeypatch.setattr(sys.modules[findings.__module__], "digest", None)
     assert findings(tmp_path) == first
 
 
@@ -105,44 +104,7 @@ def test_a_picture_that_changes_is_looked_at_again(tmp_path, settled):
     size = (tmp_path / "a.png").stat()
     (tmp_path / "a.png").write_bytes(b"x" * size.st_size)
     os.utime(tmp_path / "a.png", ns=(size.st_atime_ns, size.st_mtime_ns))
-    assert told(tmp_path)["unreadable"][0] == "look", "the same size and time do not make it the same file"
-
-
-def test_a_file_that_was_only_just_written_is_not_trusted_to_stay(tmp_path):
-    path, asked = draw(tmp_path / "a.png"), []
-
-    def ask(path: Path) -> str:
-        asked.append(path)
-        return digest(path)
-
-    remembered = Notes(tmp_path / "cache")
-    for _ in range(2):
-        assert list(remembered.about("digest", [path], ask)) == [(path, digest(path))]
-    assert len(asked) == 2
-
-
-def test_notes_are_kept_apart_by_topic_and_come_in_order(tmp_path, settled):
-    paths = [draw(tmp_path / f"{index} é 日本.png", caption="a") for index in range(600)][::-1]
-    remembered = Notes(tmp_path / "cache")
-    assert list(remembered.about("one", paths, lambda path: path.name)) == [
-        (path, path.name) for path in paths
-    ]
-    assert list(remembered.about("two", paths[:2], lambda path: "x")) == [(path, "x") for path in paths[:2]]
-    assert list(remembered.about("one", paths[::-1], lambda path: "?")) == [
-        (path, path.name) for path in paths[::-1]
-    ]
-
-
-def test_damaged_locked_or_lost_notes_cost_only_time(tmp_path, settled):
-    path, cache = draw(tmp_path / "a.png"), tmp_path / "cache"
-    cache.mkdir()
-    (cache / notes.FILE).write_bytes(b"this is no database" * 100)
-    assert list(Notes(cache).about("x", [path], lambda path: "first")) == [(path, "first")]
-    assert list(Notes(cache).about("x", [path], lambda path: "again")) == [(path, "first")], "it works again"
-    (cache / notes.FILE).unlink()
-    assert list(Notes(cache).about("x", [path], lambda path: "anew")) == [(path, "anew")]
-    (tmp_path / "file").touch()
-    assert list(Notes(tmp_path / "file").about("x", [path], lambda path: "y")) == [(path, "y")]
+    assert told(tmp_path)["unreadable"][0] == "problem", "the same size and time do not make it the same file"
 
 
 def test_a_link_to_nothing_is_told_and_never_remembered(tmp_path, settled):
@@ -154,12 +116,12 @@ def test_a_link_to_nothing_is_told_and_never_remembered(tmp_path, settled):
 
 def test_a_large_jpeg_that_is_cut_off_is_found(tmp_path):
     Image.effect_noise((1600, 1200), 60).save(tmp_path / "a.jpg")
-    assert find_problem(tmp_path / "a.jpg") == ""
+    assert look_at(tmp_path / "a.jpg").fault == ""
     data = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(data[: len(data) * 9 // 10])
-    assert "damaged" in find_problem(tmp_path / "a.jpg")
+    assert look_at(tmp_path / "a.jpg").fault == "cut"
 
 
 def test_looking_at_a_folder_loads_no_torch():
-    code = "import engine.data, sys; assert not {'torch', 'gradio'} & set(sys.modules), 'loaded'"
+    code = "import engine.data.report, sys; assert not {'torch', 'gradio', 'transformers'} & set(sys.modules), 'loaded'"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(pictures.__file__).parents[2])

@@ -1,0 +1,213 @@
+"""All that a report asks about, gathered once: the files of a data set, what their pixels say, and what the captions say.
+
+Numbers are held in arrays and texts are not held at all, so that 100,000 pictures take about 30 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import JobError
+from ...jobs import Dataset
+from ..caption_sources import find_captions
+from ..captions import TRIGGER, caption_file, decode_text, read_text
+from ..facts import Facts, is_current, look_at, look_at_head, parse_facts
+from ..kohya import kohya_folders
+from ..notes import Notes
+from .lengths import Ruler
+from .listing import Listing
+
+WORD = re.compile(r"[^\W\d_]{3,}")
+MOST_WORDS = 200_000
+"""Different words that are counted at once; beyond that the rare ones are forgotten."""
+NO_PLACE = "\0"
+
+
+@dataclass(slots=True)
+class Album:
+    """What is known of the pictures of one data set; arrays are in the order of ``paths``."""
+
+    paths: list[str]
+    faults: dict[str, Facts] = field(default_factory=dict)
+    """Pictures that cannot be used."""
+    moving: list[str] = field(default_factory=list)
+    misnamed: list[tuple[str, str]] = field(default_factory=list)
+    """Files whose ending says another kind than they are, and that kind."""
+    width: array[int] = field(default_factory=lambda: array("I"))
+    """0 where the picture cannot be used."""
+    height: array[int] = field(default_factory=lambda: array("I"))
+    bytes: array[int] = field(default_factory=lambda: array("Q"))
+    sharpness: array[float] = field(default_factory=lambda: array("f"))
+    likeness: array[int] = field(default_factory=lambda: array("Q"))
+    """0 for a picture of one colour."""
+    alpha: array[int] = field(default_factory=lambda: array("B"))
+
+    def good(self) -> NDArray[np.bool_]:
+        return np.frombuffer(self.width, dtype=np.uint32) > 0 if self.paths else np.zeros(0, dtype=bool)
+
+    def named(self, chosen: NDArray[np.bool_]) -> list[str]:
+        return [self.paths[index] for index in np.flatnonzero(chosen)]
+
+
+@dataclass(slots=True)
+class Texts:
+    """What is known of the captions of one data set."""
+
+    number: int = 0
+    missing: list[str] = field(default_factory=list)
+    """Pictures without a caption."""
+    empty: list[str] = field(default_factory=list)
+    """Of these, those whose caption file is there and has nothing in it."""
+    locked: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    """Pictures whose caption is not saved as Unicode."""
+    untriggered: list[str] = field(default_factory=list)
+    long: list[tuple[str, int]] = field(default_factory=list)
+    """Pictures whose caption has more tokens than are read, and how many."""
+    same: list[str] = field(default_factory=list)
+    """Pictures whose caption an earlier one has, too."""
+    lengths: Counter[int] = field(default_factory=Counter)
+    """Words in a caption → captions."""
+    words: Counter[str] = field(default_factory=Counter)
+
+
+ENDINGS = {
+    "JPEG": {".jpg", ".jpeg", ".jfif"}, "MPO": {".jpg", ".jpeg", ".jfif"}, "PNG": {".png"}, "WEBP": {".webp"}, "AVIF": {".avif"},
+    "BMP": {".bmp"}, "DIB": {".bmp"}, "GIF": {".gif"}, "TIFF": {".tif", ".tiff"},
+}  # fmt: skip
+"""Pillow's name of a kind → the endings that such files have."""
+ENDINGS_APART = frozenset({"MPO"})
+"""Kinds with several pictures in a file that do not move: cameras write a small copy beside the large one."""
+
+
+def look_through(listing: Listing, notes: Notes, decode: bool = True) -> Album:
+    """Decodes each picture once, by several threads, or reads only its head; what is known of unchanged files is recalled."""
+    album = Album([path for path, _ in listing.pictures])
+    topic, look = ("picture", look_at) if decode else ("head", look_at_head)
+    lines = notes.of_files(topic, listing.pictures, lambda path: look(path).dump(), is_current)
+    for (path, line), (_, stamp) in zip(lines, listing.pictures, strict=True):
+        facts = parse_facts(line) or Facts("broken")
+        album.width.append(facts.width)
+        album.height.append(facts.height)
+        album.bytes.append(int(stamp.partition(" ")[0] or 0))
+        album.sharpness.append(facts.sharpness)
+        album.likeness.append(facts.likeness or 0)
+        album.alpha.append(facts.alpha)
+        if facts.fault:
+            album.faults[path] = facts
+        elif path[path.rfind(".") :].lower() not in ENDINGS.get(facts.kind, ()):
+            album.misnamed.append((path, facts.kind))
+        if facts.moving and facts.kind not in ENDINGS_APART:
+            album.moving.append(path)
+    return album
+
+
+def read_through(paths: Sequence[str], folder: Path, dataset: Dataset, trigger: str | None, ruler: Ruler) -> Texts:
+    """Reads each caption once."""
+    texts, seen = Texts(), set[int]()
+    for path, text in _captions(paths, folder, dataset, texts):
+        for one in dataset.replacements:
+            before, _, after = one.partition("|")
+            text = text.replace(before, after)
+        texts.number += 1
+        words = WORD.findall(text.replace(TRIGGER, "").lower())
+        texts.lengths[len(text.split())] += 1
+        texts.words.update(words)
+        if len(texts.words) > MOST_WORDS:
+            texts.words = Counter(dict(texts.words.most_common(MOST_WORDS // 2)))
+        if trigger and TRIGGER not in text and trigger.lower() not in text.lower():
+            texts.untriggered.append(path)
+        if (tokens := ruler.beyond(text)) is not None:
+            texts.long.append((path, tokens))
+        key = hash(text) if len(text) < 64 else int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+        if key in seen:
+            texts.same.append(path)
+        seen.add(key)
+    return texts
+
+
+def _captions(paths: Sequence[str], folder: Path, dataset: Dataset, texts: Texts) -> Iterator[tuple[str, str]]:
+    """The pictures that have captions, with them. What is wrong with the others is noted in ``texts``."""
+    ending = caption_file(Path("x"), dataset.caption_ext).name[1:]
+    elsewhere = []
+    plain = ending.lower() != ".json" and not dataset.use_short_captions
+    for path in paths:
+        data = _contents(path[: path.rfind(".")] + ending) if plain else None
+        if data is None:
+            elsewhere.append(path)
+            continue
+        text, unicode = decode_text(data)
+        if text := text.strip():
+            if not unicode:
+                texts.odd.append(path)
+            yield path, text
+        else:
+            elsewhere.append(path)
+            texts.empty.append(path)
+    yield from _others(elsewhere, folder, dataset, texts)
+    if texts.missing and (homes := kohya_folders([Path(path) for path in paths], folder, dataset.kohya_folders)):
+        homeless = []
+        for path in texts.missing:
+            home = next((homes[place] for place in Path(path).parents if place in homes), None)
+            if home and home.caption is not None:
+                yield path, home.caption
+            else:
+                homeless.append(path)
+        texts.missing = homeless
+    texts.empty = [path for path in texts.empty if path in set(texts.missing)]
+
+
+def _others(paths: list[str], folder: Path, dataset: Dataset, texts: Texts) -> Iterator[tuple[str, str]]:
+    """The captions that do not stand in a text file of that very name: each place is asked, as training does."""
+    open_paths = []
+    for path in map(Path, paths):
+        try:
+            texts.odd += [] if read_text(path, dataset.caption_ext)[1] else [str(path)]
+            open_paths.append(path)
+        except JobError:
+            texts.locked.append(str(path))
+    if not open_paths:
+        return
+    asked = dataset.model_copy(update={"default_caption": NO_PLACE, "replacements": [], "kohya_folders": False})
+    try:
+        captions, _ = find_captions(open_paths, folder, asked)
+    except JobError:  # one that cannot be understood: each is asked alone
+        captions = []
+        for path in open_paths:
+            try:
+                captions += find_captions([path], folder, asked)[0]
+            except JobError:
+                texts.locked.append(str(path))
+        open_paths = [path for path in open_paths if str(path) not in set(texts.locked)]
+    for path, caption in zip(open_paths, captions, strict=True):
+        if caption.text == NO_PLACE:
+            texts.missing.append(str(path))
+        else:
+            yield str(path), caption.text
+
+
+def _contents(file: str) -> bytes | None:
+    """The bytes of a file; None if it has none that can be read. Leaner than pathlib, which counts with very many files."""
+    try:
+        handle = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        parts = []
+        while part := os.read(handle, 1 << 16):
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:
+        return None  # a folder
+    finally:
+        os.close(handle)

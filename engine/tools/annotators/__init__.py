@@ -1,0 +1,1 @@
+"""What makes a picture out of a picture: edges, depth, poses, masks. Importing it loads no torch."""

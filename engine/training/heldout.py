@@ -1,0 +1,106 @@
+"""Pictures that are held back from training: which ones, and a bench that shows them as they are, in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..data.buckets import Placed
+from ..data.chance import number
+from ..data.notes import Notes
+from ..data.pictures import digest
+from ..data.scan import Item
+from ..errors import JobError
+from ..jobs import Dataset, TrainJob
+from ..settings import load_settings
+
+_ALIKE = {
+    "caption_ext", "trigger_word", "resolution", "buckets", "square_crop", "upscale", "scale", "crop",
+    "default_caption", "num_frames", "auto_frame_count", "trim_auto_frame_count_tail", "shrink_video_to_frames", "fps", "do_i2v",
+}  # fmt: skip
+"""Settings of the first data set that are those of a folder for validation too: how captions are found, and sizes and frames."""
+
+
+def with_folder(job: TrainJob) -> TrainJob:
+    """The job, with the folder of its validation, if it has one, as its last data set."""
+    wanted = job.validation
+    if wanted.every is None or wanted.path is None:
+        return job
+    alike = {key: value for key, value in job.datasets[0] if key in _ALIKE}
+    folder = Dataset(path=wanted.path, control_path=wanted.control_path, **alike)
+    return job.model_copy(update={"datasets": [*job.datasets, folder]})
+
+
+def hold_back(job: TrainJob, items: list[Item]) -> tuple[list[Item], list[Item]]:
+    """What is trained on, and what is held back for validation. Of the second, no picture comes twice.
+
+    The same files are always held back, wherever they lie and whatever they are called. ``items`` may have those of ``with_folder``.
+    """
+    if job.validation.every is None:
+        return items, []
+    paths = list(dict.fromkeys(item.path for item in items))
+    known = dict(Notes(load_settings().folder("cache")).about("digest", paths, digest))
+    if job.validation.path is not None:
+        held = {known[item.path] for item in items if item.dataset == len(job.datasets)}
+    else:
+        held = set().union(*(_chosen(items, known, index, job.validation.share) for index, data in enumerate(job.datasets) if not is_kept_whole(data)))
+    kept = [item for item in items if known[item.path] not in held]
+    for index, dataset in enumerate(job.datasets):
+        if not any(item.dataset == index for item in kept):
+            raise JobError(
+                f"Nothing of datasets[{index}] is left to train on: all of its pictures are held back for validation.",
+                f"Add pictures to {dataset.path}, or set validation.path to a folder of other pictures.",
+            )
+    shown = {known[item.path]: item for item in reversed(items) if known[item.path] in held and not (item.flip or item.flip_y)}
+    return kept, list(reversed(shown.values()))
+
+
+def is_kept_whole(dataset: Dataset) -> bool:
+    """Regularisation shows what is known already, so there is nothing to measure on it."""
+    return dataset.is_reg or dataset.prior_reg
+
+
+def _chosen(items: Sequence[Item], known: Mapping[Path, str], index: int, share: float) -> set[str]:
+    """Content of the pictures of a data set that are held back: at least one, and not all."""
+    own = sorted({known[item.path] for item in items if item.dataset == index}, key=lambda content: number("held back", content))
+    if len(own) < 2:
+        raise JobError(
+            f"datasets[{index}] has one picture, and validation needs one that is not trained on.",
+            "Add pictures, or set validation.path to a folder of other pictures.",
+        )
+    return set(own[: max(1, round(share * len(own)))])
+
+
+def as_they_are(job: TrainJob) -> TrainJob:
+    """The job, with nothing in it that changes pictures or captions, or asks about further prompts."""
+    still = {"random_crop": False, "random_scale": False, "augmentations": [], "network_weight": 1.0, "loss_multiplier": 1.0, "num_repeats": 1}
+    plain = {"is_reg": False, "prior_reg": False, "weight": None}
+    train = {"do_guidance_loss": False, "diff_output_preservation": False, "blank_prompt_preservation": False}
+    return job.model_copy(
+        update={
+            "datasets": [dataset.model_copy(update=still | plain) for dataset in job.datasets],
+            "train": job.train.model_copy(update=train),
+        }
+    )
+
+
+class InOrder:
+    """Batches that show everything once, each with what is of one kind."""
+
+    def __init__(self, placed: Sequence[Placed], batch_size: int):
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for index, one in enumerate(placed):
+            groups.setdefault((one.bucket, one.alike), []).append(index)
+        self._batches = [some[start : start + batch_size] for some in groups.values() for start in range(0, len(some), batch_size)]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def at(self, step: int) -> list[int]:
+        """Indexes of the placements in the batch of that number, counted from 0; after the last comes the first."""
+        return self._batches[step % len(self._batches)]
+
+
+def once(placed: Sequence[Placed]) -> list[Placed]:
+    """Each item at one size, the first."""
+    return list({one.item: one for one in reversed(placed)}.values())[::-1]

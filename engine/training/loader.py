@@ -1,0 +1,142 @@
+"""The pictures and captions of a micro-batch, read from the caches or, where pictures are changed each time, from their files.
+
+Everything that is drawn follows from (seed, micro-batch, position): nothing has to be saved to go on with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..data.batches import Batches
+from ..data.buckets import Bucket, Placed
+from ..data.cache import LatentCache, MaskCache
+from ..data.caption_options import Wording, text_at
+from ..data.chance import number
+from ..data.crops import Draw, draw_crop
+from ..data.pixels import load_mask, load_pixels
+from ..data.scan import Item
+from ..families.base import Conditioning, ModelFamily
+from ..jobs import Dataset, TrainJob
+from ..runtime.texts import Text, Texts, text_of
+from .heldout import InOrder
+from .prompts import other_prompts
+
+Shown: TypeAlias = tuple[Tensor, Tensor] | Tensor
+"""Mean and deviation of a picture's latents, or its pixels where they are encoded in the step."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A micro-batch in the computer's memory."""
+
+    items: list[Item]
+    columns: list[list[Shown]]
+    """The pictures, and after them the first reference picture of each, the second, and so on."""
+    mask: Tensor | None
+    """B 1 H W in [0, 1] at the size of the pictures; None where everything is learned."""
+    texts: dict[str, list[Text]]
+    """The captions under the empty name, and other prompts by what they are for."""
+    features: dict[str, Conditioning] | None
+    """Remembered features of the texts, on the device; None where the text encoders learn too."""
+    identities: list[int]
+    """A number for each picture at its size, the same each time it comes."""
+
+
+@dataclass
+class Loader:
+    """Reads micro-batches. Safe to use from a thread of its own."""
+
+    job: TrainJob
+    family: ModelFamily
+    items: list[Item]
+    placed: list[Placed]
+    batches: Batches | InOrder
+    latents: LatentCache
+    masks: MaskCache
+    texts: Texts | None
+    wordings: list[Wording]
+    """What happens to the captions of each data set."""
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="pictures")
+
+    def load(self, micro: int) -> Loaded:
+        """The micro-batch of that number: a function of it alone."""
+        chosen = [self.placed[index] for index in self.batches.at(micro)]
+        items, buckets = [self.items[one.item] for one in chosen], [one.bucket for one in chosen]
+        draws = [self._draw(item, bucket, micro, position) for position, (item, bucket) in enumerate(zip(items, buckets, strict=True))]
+        columns = [items, *zip(*(references(item) for item in items), strict=True)]
+        texts = self._texts(items, micro)
+        return Loaded(
+            items,
+            [self._pictures(column, buckets, draws, micro) for column in columns],
+            self._mask(items, buckets, draws),
+            texts,
+            {kind: self.texts.together(some) for kind, some in texts.items()} if self.texts else None,
+            [number("noise", str(item.path), item.flip, item.flip_y, *bucket) for item, bucket in zip(items, buckets, strict=True)],
+        )
+
+    def _texts(self, items: Sequence[Item], micro: int) -> dict[str, list[Text]]:
+        """What is read with the pictures, by what it is for; their captions under the empty name."""
+        texts: dict[str, list[Text]] = {}
+        for position, item in enumerate(items):
+            caption = text_at(item.caption, self.wordings[item.dataset], self.job.train.seed, micro, position)
+            others = other_prompts(self.job, self.job.datasets[item.dataset], caption)
+            for kind, prompt in {"": caption, **others}.items():
+                texts.setdefault(kind, []).append(text_of(self.family, prompt, item.controls, item.shown_cut))
+        return texts
+
+    def data_set(self, micro: int) -> Dataset:
+        """That of the first picture of a micro-batch; the others have the same settings where those concern the whole batch."""
+        return self.job.datasets[self.items[self.placed[self.batches.at(micro)[0]].item].dataset]
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _draw(self, item: Item, bucket: Bucket, micro: int, position: int) -> Draw | None:
+        data = self.job.datasets[item.dataset]
+        where = ("crop", self.job.train.seed, micro, position)
+        return draw_crop(item.width, item.height, bucket, item.focus, data.random_crop, data.random_scale, *where)
+
+    def _pictures(self, items: Sequence[Item], buckets: Sequence[Bucket], draws: Sequence[Draw | None], micro: int) -> list[Shown]:
+        """A picture and its references are moved and changed alike."""
+        coming: dict[int, Future[Tensor]] = {}
+        for position, (item, bucket, draw) in enumerate(zip(items, buckets, draws, strict=True)):
+            if changes(data := self.job.datasets[item.dataset]):
+                drawn_for = (self.job.train.seed, micro, position)
+                coming[position] = self._pool.submit(load_pixels, item, bucket, draw, data.augmentations, drawn_for)
+        return [
+            coming[position].result() if position in coming else self.latents.get(item, bucket)
+            for position, (item, bucket) in enumerate(zip(items, buckets, strict=True))
+        ]
+
+    def _mask(self, items: Sequence[Item], buckets: Sequence[Bucket], draws: Sequence[Draw | None]) -> Tensor | None:
+        if all(item.mask is None for item in items):
+            return None
+        return torch.stack([self._mask_of(*one) for one in zip(items, buckets, draws, strict=True)])
+
+    def _mask_of(self, item: Item, bucket: Bucket, draw: Draw | None) -> Tensor:
+        if item.mask is None:
+            return torch.ones(1, bucket[1], bucket[0])
+        data = self.job.datasets[item.dataset]
+        mask = (load_mask(item, bucket, draw) if changes(data) else self.masks.get(item, bucket)).float() / 255
+        mask = 1 - mask if data.invert_mask else mask
+        return data.mask_min_value + (1 - data.mask_min_value) * mask
+
+
+def changes(dataset: Dataset) -> bool:
+    """Whether its pictures are another each time, so that their latents cannot be kept."""
+    return bool(dataset.random_crop or dataset.random_scale or dataset.augmentations)
+
+
+def references(item: Item) -> list[Item]:
+    """The reference pictures of an item, as pictures of the same size. Where it is its own, that is its first frame."""
+    first = replace(item, controls=(), mask=None, shown_for=item.frames)
+    return [first if path == item.path else replace(first, path=path, clip=None, cut=None) for path in item.controls]

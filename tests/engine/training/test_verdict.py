@@ -1,0 +1,75 @@
+"""The verdict on made-up curves, and on a run that learns a few pictures by heart."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from engine.events import Measured, Step, describe, dump_event, parse_event
+from engine.training.verdict import Curves, judge, judged, smoothed
+
+STEPS = range(0, 1001, 100)
+CURVES = {
+    "learning": lambda t: 1 - 0.3 * t,
+    "learned": lambda t: 0.7 + 0.3 * math.exp(-9 * t),
+    "overcooked": lambda t: 1 - 0.6 * t + 0.9 * max(0, t - 0.3) ** 1.1,
+    "not learning": lambda t: 1 + 0.001 * math.sin(40 * t),
+}
+
+
+@pytest.mark.parametrize("verdict", CURVES)
+def test_each_kind_of_curve_has_its_verdict(verdict):
+    told = judge({step: 1 - step / 2000 for step in range(1, 1001)}, {step: CURVES[verdict](step / 1000) for step in STEPS})
+    assert told is not None and told.verdict == verdict
+    assert parse_event(dump_event(told)) == told and describe(told).lower().startswith(verdict)
+
+
+def test_the_numbers_behind_it_are_those_of_the_curves():
+    told = judge({step: 2 - step / 1000 for step in range(1, 1001)}, {step: CURVES["overcooked"](step / 1000) for step in STEPS})
+    assert told is not None
+    lowest = min(STEPS, key=lambda step: CURVES["overcooked"](step / 1000))
+    assert abs(told.best_step - lowest) <= 100 and told.first == 1 and told.best < told.now
+    assert told.training_first == pytest.approx(1.9495) and told.training_now == pytest.approx(1.0495)
+
+
+def test_one_wild_value_changes_no_verdict():
+    values = {step: CURVES["learning"](step / 1000) for step in STEPS}
+    for step in STEPS[1:]:
+        for wild in (0.0, 5.0):
+            assert judge({}, values | {step: wild}).verdict == "learning", (step, wild)
+
+
+def test_a_loss_that_only_rises_is_overcooked():
+    assert judge({}, {step: 1 + step / 1000 for step in STEPS}).verdict == "overcooked"
+
+
+def test_too_few_measurements_say_nothing():
+    assert judge({}, {0: 1.0, 1: 0.9, 2: 0.8, 3: 0.7}) is None
+    assert judge({}, {0: 1.0, 1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6}) is not None
+    assert smoothed([3.0, 1.0]) == [3.0, 1.0]
+
+
+def test_it_comes_after_each_measurement_and_a_continued_run_knows_what_was_before():
+    events = [event for step in STEPS for event in (Step(step=step, total=1000, loss=1, lr=1, seconds=1), Measured(step=step, name="validation loss", value=CURVES["overcooked"](step / 1000)))]
+    whole, curves = list(judged(iter(events), Curves())), Curves()
+    list(judged(iter(events[:14]), curves))  # it was killed in step 700 and goes on from 500
+    again = list(judged(iter(events[12:]), curves.before(500)))
+    strip = [event.model_copy(update={"time": 0}) for event in whole if event.kind == "verdict"]
+    assert len(strip) == 7
+    assert [event.model_copy(update={"time": 0}) for event in again if event.kind == "verdict"] == strip[-5:]
+
+
+def test_without_validation_there_is_no_verdict(make_job, run):
+    assert not [event for event in run(make_job(train__steps=8)) if event.kind in {"verdict", "measured"}]
+
+
+def test_a_run_that_takes_far_too_large_steps_is_overcooked(make_job, run, tmp_path):
+    job = make_job(
+        network={"type": "full"}, train={"steps": 40, "lr": 0.3, "batch_size": 2, "optimizer": "adamw"},
+        validation={"every": 5}, sample__sample_every=None, save__save_every=None,
+    )  # fmt: skip
+    events = run(job)
+    told = [event for event in events if event.kind == "verdict"]
+    assert told[-1].verdict == "overcooked" and told[-1].now > told[-1].best, events[-1]
+    assert [event.step for event in told] == [20, 25, 30, 35, 40]
