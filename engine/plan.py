@@ -148,7 +148,8 @@ def _activations(job: TrainJob, denoiser: nn.Module, config: dict, side: int) ->
     blocks = sum(len(part) for part in denoiser.children() if isinstance(part, nn.ModuleList))
     features = Counter(layer.in_features for layer in denoiser.modules() if isinstance(layer, nn.Linear)).most_common(1)[0][0]
     pictures = 1 + max(
-        dataset.num_controls_from_same_folder if dataset.control_from_same_folder else len(dataset.control_path) for dataset in job.datasets
+        len(dataset.controls) + (dataset.num_controls_from_same_folder if dataset.control_from_same_folder else len(dataset.control_path))
+        for dataset in job.datasets
     )
     tokens = pictures * _latent_frames(job) * latent / 4 + (defaults_of(job.model.name_or_path, job.model.arch).max_sequence_length or 256)
     of_block, of_input = 40, 2

@@ -30,7 +30,7 @@ class Settings(Strict):
     cache: Path = Path("cache")
     """Latents and text embeddings are kept here; it can be deleted at any time."""
     cache_limit_gb: Annotated[float | None, Field(ge=0)] = 50.0
-    """Room that the caches may take. Beyond it, what was used longest ago is deleted when a run begins. null: no limit."""
+    """Room that the caches may take. Beyond it, what was used longest ago is deleted before a training. null: no limit."""
     models: Path | None = None
     """Folder with base models, looked into before the hub is asked."""
 

@@ -100,6 +100,9 @@ def _sharpen(picture: Image.Image, share: Shares, alpha: Any = (0.2, 0.5)) -> Im
     return Image.blend(picture, picture.filter(ImageFilter.SHARPEN), _between(alpha, share("alpha")))
 
 
+MOVING = frozenset({"HorizontalFlip", "VerticalFlip", "Rotate"})
+"""They move what is in the picture, and its mask would stay."""
+
 METHODS: dict[str, Callable[..., Image.Image]] = {
     "HorizontalFlip": lambda picture, share: ImageOps.mirror(picture),
     "VerticalFlip": lambda picture, share: ImageOps.flip(picture),

@@ -44,7 +44,8 @@ def place(
     placements, (pools, _) = [], pools_of(datasets)
     for index, (item, size) in enumerate(zip(items, sizes, strict=True)):
         dataset = datasets[item.dataset]
-        for bucket in _buckets_of(dataset, size, default_resolution, multiple):
+        # a small picture has the same size at several resolutions, and is shown at it once
+        for bucket in dict.fromkeys(_buckets_of(dataset, size, default_resolution, multiple)):
             repeats = dataset.num_repeats * item.repeats
             placements.append(Placed(index, bucket, repeats, pool=pools[item.dataset], alike=_alike(dataset, item)))
     return placements

@@ -72,7 +72,7 @@ def wording_notes(dataset: Dataset, captions: Sequence[str]) -> Iterator[Warned]
         yield Warned(message="keep_tokens has no effect: nothing is shuffled or left out.", hint="Set shuffle_tokens or token_dropout_rate.")
     if dataset.random_triggers_max > 1 and not dataset.random_triggers:
         yield Warned(message="random_triggers_max has no effect: there are no random_triggers.")
-    if "caption_variants" in dataset.model_fields_set and not wording_of(dataset).varies:
+    if dataset.differs("caption_variants") and not wording_of(dataset).varies:
         yield Warned(message="caption_variants has no effect: nothing is shuffled, left out or added.")
     if dataset.shuffle_tokens and not dataset.random_triggers and captions and not any(_COMMA.search(caption) for caption in captions):
         yield Warned(message="shuffle_tokens has no effect: no caption has a comma in it.")

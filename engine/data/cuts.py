@@ -67,15 +67,14 @@ def _notes(index: int, dataset: Dataset, items: Sequence[Item], title: str, mult
 
 def _idle(dataset: Dataset, has_videos: bool) -> list[str]:
     """Keys that were set and change nothing."""
-    given = dataset.model_fields_set
     if not has_videos:
-        return [key for key in ("num_frames", "fps", "auto_frame_count") if key in given and getattr(dataset, key)]
+        return [key for key in dataset.differs("num_frames", "fps", "auto_frame_count") if getattr(dataset, key)]
     told = {
         "fps": dataset.shrink_video_to_frames and not dataset.auto_frame_count,
         "shrink_video_to_frames": dataset.auto_frame_count,
         "trim_auto_frame_count_tail": not dataset.auto_frame_count,
     }
-    return [key for key, idle in told.items() if idle and key in given]
+    return [key for key in dataset.differs(*told) if told[key]]
 
 
 def _named(items: Sequence[Item]) -> list[str]:

@@ -52,7 +52,7 @@ def is_gathered(dataset: Dataset) -> bool:
 
 def gather(dataset: Dataset, control: Control) -> Iterator[Event]:
     """Turns the data set into a folder of pictures, if it is none and that was not done before. Stops between rows when asked to."""
-    of_no_use = [key for key in ("image_column", "hf_config", "hf_split") if key in dataset.model_fields_set]
+    of_no_use = dataset.differs("image_column", "hf_config", "hf_split")
     if of_no_use and not is_elsewhere(dataset.path):
         yield Warned(message=f"{' and '.join(of_no_use)} {'has' if len(of_no_use) == 1 else 'have'} no effect: {dataset.path} is a folder.")
     if is_gathered(dataset):

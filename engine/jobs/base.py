@@ -13,6 +13,11 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True)
 
+    def differs(self, *keys: str) -> list[str]:
+        """Those of ``keys`` that are not as they are by default. What was written down does not tell: a run's config.yaml has every default in it."""
+        fields = type(self).model_fields
+        return [key for key in keys if getattr(self, key) != fields[key].get_default(call_default_factory=True)]
+
 
 class Job(Strict):
     """What is to be done. ``kind`` finds the function that does it."""

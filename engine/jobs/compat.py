@@ -217,6 +217,11 @@ class _Reader:
             self.note(f"datasets[{index}] leaves out a number between control_path_1 and 3: the folders that are given follow one another.")
         if folders:
             given["control_path"] = folders if isinstance(folders, list) else [folders]
+        made = given.get("controls") or []
+        for kind in made if isinstance(made, list) else [made]:
+            if kind not in keys.CONTROLS:
+                hint = "Make masks with a mask job, and give their folder as mask_path." if "mask" in str(kind) else "Take it out to train without."
+                raise JobError(f"datasets[{index}].controls asks for {kind}, which is not supported yet.", hint)
 
     def sizes(self, given: Section, index: int) -> None:
         """buckets: false are squares there, and squares are enlarged to the resolution; its zoom works on them alone."""

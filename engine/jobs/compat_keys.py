@@ -134,6 +134,9 @@ COSTS = {
 }
 """Those of LATER that cost something else than a different result."""
 
+CONTROLS = {"depth", "line", "pose"}
+"""Its kinds of made control pictures that are reference pictures there too: its mask says what is learned, its inpaint what is drawn anew."""
+
 REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     # without them something else would be trained → the value that changes nothing, and what they ask for
     "process": {
@@ -152,7 +155,6 @@ REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     "dataset": {
         "clip_image_from_same_folder": (False, "pictures for an adapter"),
         "clip_image_path": (None, "pictures for an adapter"),
-        "controls": ([], "control pictures"),
         "do_audio": (False, "sound"),
         "inpaint_path": (None, "inpainting pictures"),
         "poi": (None, "points of interest"),

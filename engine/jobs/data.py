@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from .base import Strict
+from .tools import ControlKind
 
 
 def _as_list(value: Any) -> Any:
@@ -86,6 +87,8 @@ class Dataset(Strict):
     """The reference pictures of each picture are others of its own folder, chosen by chance once."""
     num_controls_from_same_folder: Annotated[int, Field(ge=1, le=16)] = 1
     """How many reference pictures control_from_same_folder chooses."""
+    controls: Annotated[list[ControlKind], BeforeValidator(_as_list)] = []
+    """Reference pictures that are made of each picture, besides those of control_path and after them: canny and line, edges; depth, pose, mask and inpaint, by a model."""
     caption_dropout_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of steps in which the caption is left empty. Keeps guidance working."""
     use_short_captions: bool = False

@@ -25,12 +25,8 @@ class Validation(Strict):
 
     @model_validator(mode="after")
     def _has_an_effect(self) -> Self:
-        if self.every is None and self.model_fields_set & {"share", "path", "control_path", "sigmas"} and not self._is_plain():
+        if self.every is None and self.differs("share", "path", "control_path", "sigmas"):
             raise ValueError("without every nothing is measured. Set validation.every, for example to 50.")
         if self.path is None and self.control_path:
             raise ValueError("control_path is for the folder of path, and there is none.")
         return self
-
-    def _is_plain(self) -> bool:
-        """Whether what is given is what it is anyhow, as in a job with every default written out."""
-        return all(getattr(self, key) == field.get_default() for key, field in type(self).model_fields.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -58,21 +58,34 @@ def make_controls(
     One that is there is made again where its picture has changed since. Each kind's model is loaded once, and dropped after it.
     A stop leaves what is done; the next call goes on from there. ``control_paths`` names the folders for ``control_path`` of a data set.
     """
-    settings, done = settings or Annotators(), 0
     kinds = list(dict.fromkeys(kinds))
-    total = len(paths) * len(kinds)
-    for kind, place in zip(kinds, control_paths(target, kinds), strict=True):
-        due = [path for path in paths if not _is_fresh(path, mate(path, folder, place, ".png"))]
-        done += len(paths) - len(due)
+    places = {
+        kind: [(path, mate(path, folder, place, ".png")) for path in paths]
+        for kind, place in zip(kinds, control_paths(target, kinds), strict=True)
+    }
+    return (yield from write_controls(places, _is_fresh, control, settings))
+
+
+def write_controls(
+    places: Mapping[ControlKind, Sequence[tuple[Path, Path]]],
+    is_there: Callable[[Path, Path], bool],
+    control: Control,
+    settings: Annotators | None = None,
+) -> Generator[Event, None, int]:
+    """Of each kind, for each picture its control picture in the place beside it, unless ``is_there`` says so; how many were seen to."""
+    settings, done = settings or Annotators(), 0
+    total = sum(map(len, places.values()))
+    for kind, pairs in places.items():
+        due = [(path, made) for path, made in pairs if not is_there(path, made)]
+        done += len(pairs) - len(due)
         if not due:
             continue
         yield Phase(name=f"Control pictures: {kind}")
         annotate = open_annotator(kind, settings)
-        for path in due:
+        for path, made in due:
             if control.stop:
                 return done
             try:
-                made = mate(path, folder, place, ".png")
                 write_picture(annotate(decode(path)), made)
                 _mark(path, made)
             except PictureError as error:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..data.cache import check_finite
+from ..data.room import Use
 from ..data.scan import Item
 from ..families.base import Conditioning, ModelFamily, Request
 from ..jobs import Dataset, TrainJob
@@ -42,6 +43,8 @@ class Bench:
     companions: Companions
     stay: tuple[str, ...] = ()
     """Parts that every step needs, besides the denoiser: they never leave the device."""
+    made_controls: Use | None = None
+    """Keeps the control pictures in the cache."""
     held: Bench | None = None
     """The same, with the pictures that are held back for validation."""
 

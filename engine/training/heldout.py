@@ -16,7 +16,7 @@ from ..settings import load_settings
 
 _ALIKE = {
     "caption_ext", "trigger_word", "resolution", "buckets", "square_crop", "upscale", "scale", "crop",
-    "default_caption", "num_frames", "auto_frame_count", "trim_auto_frame_count_tail", "shrink_video_to_frames", "fps", "do_i2v",
+    "controls", "default_caption", "num_frames", "auto_frame_count", "trim_auto_frame_count_tail", "shrink_video_to_frames", "fps", "do_i2v",
 }  # fmt: skip
 """Settings of the first data set that are those of a folder for validation too: how captions are found, and sizes and frames."""
 

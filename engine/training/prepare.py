@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 
 from ..control import Control
-from ..data.augment import check_augmentations
+from ..data.augment import MOVING, check_augmentations
 from ..data.batches import Batches
 from ..data.buckets import Placed, place, pools_of, sizing_notes
 from ..data.cache import LatentCache, MaskCache
@@ -40,6 +40,7 @@ from ..settings import load_settings
 from .bench import Bench
 from .heldout import InOrder, as_they_are, hold_back, once, with_folder
 from .loader import Loader, changes, references
+from .made_controls import controls_notes, fill_controls, plan_controls
 from .optimizers import optimizer_notes
 from .prompts import check_prompts, other_prompts
 
@@ -81,10 +82,12 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     family = open_family(job.model, held)
     items, notes = cut_items(seen.datasets, items, family.title, family.is_video, family.frame_multiple, family.defaults.fps)
     yield from notes
+    items, places = plan_controls(seen.datasets, items)
     items = yield from _with_first_frames(seen, family, items)
     _check_references(family, items)
     _check_text(job, family)
     _check_objective(job, family)
+    made_controls = yield from fill_controls(places, control)
     items, aside = hold_back(job, items)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
     requests = (
@@ -156,7 +159,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     if batches.filled:
         yield Noted(message=f"{count(batches.filled, 'picture comes', 'pictures come')} once more in each round, so that all batches are full.")
     loader = Loader(job, family, items, placed, batches, latents, masks, texts, wordings)
-    bench = Bench(job, family, network, device, compute, loader, texts, requests, companions, stay)
+    bench = Bench(job, family, network, device, compute, loader, texts, requests, companions, stay, made_controls)
     if aside:
         in_order = InOrder(aside_placed, job.train.batch_size)
         plain = Loader(shown, family, aside, aside_placed, in_order, latents, masks, texts, [Wording()] * len(seen.datasets))
@@ -194,7 +197,7 @@ def _check_references(family: ModelFamily, items: list[Item]) -> None:
         what = f"takes {family.max_controls}" if family.max_controls else "takes no"
         raise JobError(
             f"The data has {max(counts)} reference pictures for each picture; {family.title} {what}.",
-            "Leave out control_path, or choose an edit model as the base.",
+            "Leave out control_path and controls, or choose an edit model as the base.",
         )
     if min(counts) < family.min_controls:
         raise JobError(
@@ -237,10 +240,16 @@ def _trained_parts(job: TrainJob, family: ModelFamily) -> dict[str, torch.nn.Mod
 def _warnings(job: TrainJob, device: torch.device) -> Iterator[Event]:
     """Settings that have no effect here, and settings that contradict each other."""
     yield from sizing_notes(job.datasets)
+    yield from controls_notes(job.datasets)
     yield from optimizer_notes(job, device)
     quantize_te = job.model.quantize if job.model.quantize_te is None else job.model.quantize_te
     for index, dataset in enumerate(job.datasets):
         check_augmentations(dataset.augmentations)
+        if (dataset.mask_path or dataset.alpha_mask) and (moved := [one.method for one in dataset.augmentations if one.method in MOVING]):
+            raise JobError(
+                f"datasets[{index}] has masks, which would stay where they are while {moved[0]} moves the pictures.",
+                "Leave it out of augmentations; flip_x and flip_y turn masks too.",
+            )
         if isinstance(job.network, Full) and dataset.prior_reg:
             raise JobError(
                 f"datasets[{index}].prior_reg asks the base model, which is not there any more where all weights are trained.",

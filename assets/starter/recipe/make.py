@@ -49,6 +49,10 @@ def train(work: Path) -> None:
     from recipe.blank import with_vae
 
     with_vae(work / "blank", work / "runs" / "starter_vae" / "starter_vae")
+    import torch
+
+    # on a processor in bf16, for 80 tokens, the plain kernel is twice as fast: a fifth of a step
+    torch.backends.cuda.enable_flash_sdp(False)
     run_job("train", work)
 
 

@@ -9,7 +9,7 @@ from ..facts import Fault
 from ..scan import foreign_hint
 from ..words import count, listed
 from .album import Album
-from .finding import Finding, Kind, found, well
+from .finding import Finding, Kind, Level, found, well
 from .listing import Listing
 
 _FAULTS: list[tuple[Fault, Kind, str, str]] = [
@@ -25,10 +25,12 @@ def about_files(listing: Listing, album: Album) -> Iterator[Finding]:
         yield Finding("look", "foreign", foreign_hint([Path(path) for path in listing.foreign]), [Path(path) for path in listing.foreign])
     if not album.paths and not listing.videos:
         yield Finding("look", "empty", "There are no pictures yet.")
+    # a training leaves such files out and says so; it stops only where nothing is left
+    level: Level = "look" if len(album.faults) < len(album.paths) or listing.videos else "problem"
     for fault, kind, one, many in _FAULTS:
         paths = [path for path, facts in album.faults.items() if facts.fault == fault]
         told = listed([f"{Path(path).name} ({album.faults[path].reason})" for path in paths])
-        yield from found("problem", kind, paths, f"{one}: {told}", f"{many}: {told}")
+        yield from found(level, kind, paths, f"{one}: {told}", f"{many}: {told}")
     if not album.faults:
         yield from well("unreadable", len(album.paths), "can be read", "can be read")
 

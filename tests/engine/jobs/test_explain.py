@@ -36,7 +36,7 @@ def told(**changes: Any) -> dict[str, str]:
         ({"train__lr": "fast"}, "train.lr", "train.lr must be a number; it is 'fast'."),
         ({"train__ema_config__ema_decay": 1}, "train.ema_config.ema_decay", "train.ema_config.ema_decay must be less than 1; it is 1."),
         ({"train__gradient_checkpointing": "maybe"}, "train.gradient_checkpointing", "train.gradient_checkpointing must be true or false; it is 'maybe'."),
-        ({"train__optimizer": "adam"}, "train.optimizer", "train.optimizer must be adamw or adamw8bit; it is 'adam'. Did you mean adamw?"),
+        ({"save__format": "difusers"}, "save.format", "save.format must be auto, diffusers, comfyui or kohya; it is 'difusers'. Did you mean diffusers?"),
         ({"train__dtype": "int8"}, "train.dtype", "train.dtype must be auto, bf16, fp16 or fp32; it is 'int8'."),
         ({"train": "fast"}, "train", "train must be a section of keys; it is 'fast'."),
         ({"train__step": 3}, "train.step", "train.step is not a known key. Did you mean steps?"),

@@ -145,6 +145,7 @@ def test_masks_reach_the_loss(make_job, run, tmp_path, data):
     [
         ({"train__inverted_mask_prior": True}, "inverted_mask_prior needs masks"),
         ({"network": {"type": "full"}, "datasets": {"prior_reg": True}}, "prior_reg asks the base model"),
+        ({"datasets": {"alpha_mask": True, "augmentations": [{"method": "Rotate"}]}}, "would stay where they are while Rotate moves"),
         ({"datasets": {"augmentations": [{"method": "Rotat"}]}}, "Did you mean Rotate"),
     ],
 )

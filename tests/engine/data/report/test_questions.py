@@ -211,7 +211,7 @@ def test_heads_alone_tell_sizes_and_captions_and_decode_nothing(tmp_path, monkey
     (tmp_path / "b.png").touch()
     monkeypatch.setattr(Image.Image, "load", None)
     found = {one.kind: one.level for one in report(Dataset(path=str(tmp_path)), decode=False).findings}
-    assert found["tiny"] == found["unreadable"] == found["caption"] == "problem" and "duplicate" not in found
+    assert found["tiny"] == found["caption"] == "problem" and found["unreadable"] == "look" and "duplicate" not in found
 
 
 def test_a_report_is_plain_data_with_paths_from_its_folder(tmp_path):

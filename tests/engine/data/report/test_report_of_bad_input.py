@@ -86,7 +86,7 @@ def test_a_bad_file_is_named_and_the_good_ones_are_looked_at(tmp_path: Path, mak
     make(tmp_path)
     found = looked_at(tmp_path, default_caption="")
     finding = found[kind]
-    assert finding.level == "problem" and [path.stem for path in finding.files] == ["bad"]
+    assert finding.level == "look" and [path.stem for path in finding.files] == ["bad"]
     assert "bad." in finding.message and words in finding.message
     assert report(Dataset(path=str(tmp_path), default_caption="")).counts.sizes == [("160 × 120", 1)]
 
