@@ -164,7 +164,7 @@ def about_base(base: BaseInfo) -> list[Note]:
 
 def about_references(base: BaseInfo, draft: Draft) -> list[Note]:
     """Whether the pictures come with what they were made from, where the base model learns from that."""
-    if base.needs != "reference picture" or form.get(draft, "datasets.0.control_path", None):
+    if base.needs != "reference picture" or any(form.get(draft, f"datasets.0.{key}", None) for key in ("control_path", "controls")):
         return []
     return [("look", f"{base.title} learns from what each picture was made from: give the folder with the reference pictures", "", "")]
 
