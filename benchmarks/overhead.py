@@ -27,6 +27,7 @@ from engine.control import Control  # noqa: E402
 from engine.jobs import load_job  # noqa: E402
 from engine.runs.checkpoints import CheckpointStore  # noqa: E402
 from engine.runs.folder import RunFolder  # noqa: E402
+from engine.training.changes import Changes  # noqa: E402
 from engine.training.learner import Learner  # noqa: E402
 from engine.training.prepare import prepare  # noqa: E402
 from engine.training.trainer import loop  # noqa: E402
@@ -59,7 +60,7 @@ def main() -> None:
         folder = RunFolder.create(Path(place) / "output", job)
         bench = finish(prepare(job, folder, Control()))
         learner = Learner(job, bench)
-        events = loop(job, bench, learner, folder, CheckpointStore(folder, 1, 1), Control())
+        events = loop(Changes(job, (), (), 0), bench, learner, folder, CheckpointStore(folder, 1, 1), Control())
         seconds: dict[str, list[float]] = {"trainer": [], "bare": []}
         for _ in range(args.rounds + 1):  # the first round warms up
             seconds["trainer"].append(timed(lambda: trained(events, folder, args.steps)))
