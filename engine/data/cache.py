@@ -72,7 +72,7 @@ class PictureCache:
 
         ``batch_size`` is for pictures of up to 512 x 512 pixels; larger ones come in fewer, in about the same memory. Ends early, with what it has kept, when asked to stop.
         """
-        yield from self._read_digests(items, control)
+        yield from self._read_digests([items[placed.item] for placed in placements], control)
         if control.stop:
             return
         works = [self._work(items[placed.item], placed.bucket) for placed in placements]
@@ -141,7 +141,7 @@ class LatentCache(PictureCache):
                 std = torch.zeros_like(mean)
             else:
                 mean, std = encode(pixels)
-            check_finite(batch, mean, std)
+            _check_finite(batch, mean, std)
             return {"mean": mean, "std": std}
 
         yield from self.fill_with(latents, items, placements, batch_size, control)
@@ -265,7 +265,7 @@ def _loaded(batches: Iterator[list[Work]], load: Load) -> Iterator[tuple[list[Wo
             pool.shutdown(cancel_futures=True)
 
 
-def check_finite(batch: Sequence[Item], mean: Tensor, std: Tensor) -> None:
+def _check_finite(batch: Sequence[Item], mean: Tensor, std: Tensor) -> None:
     """Raises JobError for latents that are no numbers."""
     for item, one_mean, one_std in zip(batch, mean, std, strict=True):
         if not (one_mean.isfinite().all() and one_std.isfinite().all()):

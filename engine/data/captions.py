@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import functools
 import os
+import re
 from pathlib import Path
 
 from ..errors import JobError
@@ -61,6 +62,16 @@ def decode_text(data: bytes) -> tuple[str, bool]:
         return data.decode("utf-8-sig"), True
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace"), False
+
+
+def whole_words(words: str, ignore_case: bool = False) -> re.Pattern[str]:
+    """Finds ``words`` where they are words of a text: cat is not in category."""
+    return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE if ignore_case else 0)
+
+
+def with_words(text: str, words: str, others: str) -> str:
+    """The text with other words in the place of some, where those are words of it."""
+    return whole_words(words).sub(lambda found: others, text)
 
 
 def apply_trigger(text: str, trigger: str | None) -> str:

@@ -14,9 +14,8 @@ from ..data.pictures import PictureError, decode
 from ..events import Event, Finished, Phase, Progress, Sampled, Warned
 from ..jobs.tools import Annotators, ControlKind, ControlsJob
 from ..runs.folder import RunFolder
-from ..settings import resolve
 from .resize import write_picture
-from .targets import apart, first_of_twins, mate, pictures_in, twins
+from .targets import mate, single_pictures
 
 FUNCTIONS: dict[ControlKind, str] = {
     "canny": "edges:open_canny",
@@ -33,11 +32,7 @@ WITHOUT_MODEL = frozenset({"canny", "line"})
 
 def controls(job: ControlsJob, folder: RunFolder, control: Control) -> Iterator[Event]:
     """Control pictures of each kind in ``job.to``; with ``preview``, among the samples of the run."""
-    source = resolve(job.path).resolve()
-    target = apart(source, job.to, "to")
-    paths = pictures_in(source)
-    yield from twins(paths)
-    paths = first_of_twins(paths)
+    source, target, paths = yield from single_pictures(job.path, job.to)
     if job.preview:
         yield from _preview(job, paths[: job.preview], folder, control)
         return

@@ -14,18 +14,13 @@ from ..data.pictures import PictureError, decode, decode_mask
 from ..events import Event, Finished, Phase, Progress, Sampled, Warned
 from ..jobs.tools import Alpha, MaskJob
 from ..runs.folder import RunFolder
-from ..settings import resolve
 from .resize import write_picture
-from .targets import apart, batches, first_of_twins, mate, pictures_in, twins
+from .targets import batches, mate, single_pictures
 
 
 def mask(job: MaskJob, folder: RunFolder, control: Control) -> Iterator[Event]:
     """A mask for each picture of ``job.path`` in ``job.to``; with ``preview``, among the samples of the run."""
-    source = resolve(job.path).resolve()
-    target = apart(source, job.to, "to")
-    paths = pictures_in(source)
-    yield from twins(paths)
-    paths = first_of_twins(paths)
+    source, target, paths = yield from single_pictures(job.path, job.to)
     if job.preview:
         paths = paths[: job.preview]
     elif job.skip_existing:

@@ -14,17 +14,12 @@ from ..events import Event, Finished, Phase, Progress, Warned
 from ..jobs.tools import ResizeJob
 from ..runs.atomic import replace_file
 from ..runs.folder import RunFolder
-from ..settings import resolve
-from .targets import apart, caption_place, first_of_twins, mate, pictures_in, twins
+from .targets import caption_place, mate, single_pictures
 
 
 def resize(job: ResizeJob, folder: RunFolder, control: Control) -> Iterator[Event]:
     """A copy of each picture of ``job.path`` in ``job.to``."""
-    source = resolve(job.path).resolve()
-    target = apart(source, job.to, "to")
-    paths = pictures_in(source)
-    yield from twins(paths)
-    paths = first_of_twins(paths)
+    source, target, paths = yield from single_pictures(job.path, job.to)
     yield Phase(name="Copying pictures")
     done = 0
     for done, path in enumerate(paths, 1):

@@ -6,21 +6,31 @@ Data sets that were made in the app are the app's; every other folder is the per
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from ..data.captions import caption_file
 from ..data.pictures import find_foreign, find_pictures
+from ..data.report.mending import is_own
 from ..data.scan import foreign_hint
 from ..data.words import count, listed, name_of, printable
 from ..errors import JobError
-from ..events import Warned
+from ..events import Event, Warned
 from ..jobs.tools import CaptionsJob
-from ..settings import home, load_settings, resolve
+from ..settings import home, resolve
 
 T = TypeVar("T")
+
+
+def single_pictures(path: str, to: str) -> Generator[Event, None, tuple[Path, Path, list[Path]]]:
+    """The folder that is read, the one that results go into, and one picture of each name; tells of those whose name is another one's."""
+    source = resolve(path).resolve()
+    target = apart(source, to, "to")
+    paths = pictures_in(source)
+    yield from twins(paths)
+    return source, target, first_of_twins(paths)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -28,11 +38,6 @@ def pictures_in(folder: Path) -> list[Path]:
     if paths := find_pictures(folder):
         return paths
     raise JobError(f"There are no pictures in {printable(folder)}.", foreign_hint(find_foreign(folder)) or "Add .jpg, .png or .webp files.")
-
-
-def is_own(folder: Path) -> bool:
-    """Whether the folder is a data set that was made in the app."""
-    return folder.resolve().is_relative_to(load_settings().folder("datasets").resolve())
 
 
 def captions_folder(job: CaptionsJob) -> Path:

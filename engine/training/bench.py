@@ -11,18 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..data.cache import check_finite
 from ..data.room import Use
-from ..data.scan import Item
 from ..families.base import Conditioning, ModelFamily, Request
-from ..jobs import Dataset, TrainJob
+from ..jobs import TrainJob
 from ..network.attach import Network
 from ..network.companions import Companions
 from ..network.metadata import describe_network
 from ..runtime.saving import save_pipeline
 from ..runtime.texts import Text, Texts, encode
 from .feed import Feed
-from .loader import Loader, Shown
+from .loader import Column, Loader
 from .objectives import Batch
 
 
@@ -54,16 +52,16 @@ class Bench:
     def batch(self, micro: int) -> Batch:
         """The pictures of one micro-batch, on the device. A function of its number alone."""
         loaded = self.feed(micro)
-        (mean, std), *references = (self._latents(column, loaded.items, index > 0) for index, column in enumerate(loaded.columns))
+        frames = loaded.items[0].frames
+        (mean, std), *references = (self._latents(column, frames if index else 0) for index, column in enumerate(loaded.columns))
         shown = {f"control_{index}": mate for index, (mate, _) in enumerate(references)}
         features = loaded.features or {kind: self.conditioning(texts) for kind, texts in loaded.texts.items()}
         cond = features.pop("")
-        data = [self.job.datasets[item.dataset] for item in loaded.items]
         stages = self.family.stages
         stage = stages[micro // self.job.train.switch_boundary_every % len(stages)]
         return Batch(
-            mean, std, {**cond, **shown}, (stage.low, stage.high), self._mask(loaded.mask, mean), self._weights(data), data[0].prior_reg,
-            features, loaded.identities,
+            mean, std, {**cond, **shown}, (stage.low, stage.high), self._mask(loaded.mask, mean),
+            None if loaded.weights is None else self._sent(loaded.weights), self.loader.data_set(micro).prior_reg, features, loaded.identities,
         )  # fmt: skip
 
     def with_strength(self, micro: int) -> contextlib.AbstractContextManager[None]:
@@ -71,16 +69,20 @@ class Bench:
         strength = self.loader.data_set(micro).network_weight
         return self.network.scaled(strength) if strength != 1 else contextlib.nullcontext()
 
-    def _latents(self, column: Sequence[Shown], items: Sequence[Item], is_reference: bool) -> tuple[Tensor, Tensor]:
+    def _latents(self, column: Column, shown_for: int) -> tuple[Tensor, Tensor]:
         """Mean and deviation as one batch on the device; pixels are encoded first."""
-        if pixels := [one for one in column if isinstance(one, Tensor)]:
-            with torch.autocast(self.device.type, enabled=False):  # as the cached ones are encoded
-                mean, std = self._encoded(torch.stack(pixels).to(self.device, non_blocking=True), items[0].frames if is_reference else 0)
-            check_finite([item for item, one in zip(items, column, strict=True) if isinstance(one, Tensor)], mean, std)
-            fresh = iter(zip(mean, std, strict=True))
-            column = [next(fresh) if isinstance(one, Tensor) else one for one in column]
-        mean, std = (torch.stack([tensor.to(self.device, non_blocking=True) for tensor in tensors]) for tensors in zip(*column, strict=True))
+        parts = [(self._sent(column.kept[0]), self._sent(column.kept[1]))] if column.kept else []
+        if column.pixels is not None:
+            with torch.autocast(self.device.type, enabled=False):  # as the kept ones were encoded
+                parts.append(self._encoded(self._sent(column.pixels), shown_for))
+        mean, std = (torch.cat(list(tensors)) if len(parts) > 1 else tensors[0] for tensors in zip(*parts, strict=True))
+        if column.order is not None:
+            order = self._sent(column.order)
+            mean, std = mean[order], std[order]
         return mean, std
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
 
     def _encoded(self, pixels: Tensor, shown_for: int) -> tuple[Tensor, Tensor]:
         """``shown_for``: the frames that they are references for; 0 for what is learned."""
@@ -93,12 +95,8 @@ class Bench:
         """At the size of the latents, with as many dimensions."""
         if mask is None:
             return None
-        small = functional.interpolate(mask.to(self.device, non_blocking=True), latents.shape[-2:], mode="area")
+        small = functional.interpolate(self._sent(mask), latents.shape[-2:], mode="area")
         return small.view(len(mask), *[1] * (latents.ndim - 3), *small.shape[-2:])
-
-    def _weights(self, data: Sequence[Dataset]) -> Tensor | None:
-        weights = [one.loss_multiplier * (self.job.train.reg_weight if one.is_reg else 1.0) for one in data]
-        return None if all(weight == 1 for weight in weights) else torch.tensor(weights, device=self.device)
 
     def conditioning(self, texts: Sequence[Text]) -> Conditioning:
         """Text features on the device: remembered ones, or fresh ones where the text encoders learn too."""

@@ -9,7 +9,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -28,8 +27,17 @@ from ..runtime.texts import Text, Texts, text_of
 from .heldout import InOrder
 from .prompts import other_prompts
 
-Shown: TypeAlias = tuple[Tensor, Tensor] | Tensor
-"""Mean and deviation of a picture's latents, or its pixels where they are encoded in the step."""
+
+@dataclass(frozen=True)
+class Column:
+    """The pictures of a micro-batch, or the first reference picture of each, and so on."""
+
+    kept: tuple[Tensor, Tensor] | None
+    """Mean and deviation of the latents that are kept, as a batch."""
+    pixels: Tensor | None
+    """Those that are encoded in the step, as a batch."""
+    order: Tensor | None
+    """Where each picture is among those of both, in this order; None where there is but one kind."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Loaded:
     """A micro-batch in the computer's memory."""
 
     items: list[Item]
-    columns: list[list[Shown]]
+    columns: list[Column]
     """The pictures, and after them the first reference picture of each, the second, and so on."""
     mask: Tensor | None
     """B 1 H W in [0, 1] at the size of the pictures; None where everything is learned."""
@@ -45,6 +53,8 @@ class Loaded:
     """The captions under the empty name, and other prompts by what they are for."""
     features: dict[str, Conditioning] | None
     """Remembered features of the texts, on the device; None where the text encoders learn too."""
+    weights: Tensor | None
+    """How much each picture counts [B]; None for all alike."""
     identities: list[int]
     """A number for each picture at its size, the same each time it comes."""
 
@@ -63,6 +73,8 @@ class Loader:
     texts: Texts | None
     wordings: list[Wording]
     """What happens to the captions of each data set."""
+    pin: bool = False
+    """Put batches where a graphics card fetches them from by itself, so that nobody waits."""
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="pictures")
@@ -80,6 +92,7 @@ class Loader:
             self._mask(items, buckets, draws),
             texts,
             {kind: self.texts.together(some) for kind, some in texts.items()} if self.texts else None,
+            self._weights(items),
             [number("noise", str(item.path), item.flip, item.flip_y, *bucket) for item, bucket in zip(items, buckets, strict=True)],
         )
 
@@ -105,22 +118,34 @@ class Loader:
         where = ("crop", self.job.train.seed, micro, position)
         return draw_crop(item.width, item.height, bucket, item.focus, data.random_crop, data.random_scale, *where)
 
-    def _pictures(self, items: Sequence[Item], buckets: Sequence[Bucket], draws: Sequence[Draw | None], micro: int) -> list[Shown]:
+    def _pictures(self, items: Sequence[Item], buckets: Sequence[Bucket], draws: Sequence[Draw | None], micro: int) -> Column:
         """A picture and its references are moved and changed alike."""
         coming: dict[int, Future[Tensor]] = {}
+        kept: dict[int, tuple[Tensor, Tensor]] = {}
         for position, (item, bucket, draw) in enumerate(zip(items, buckets, draws, strict=True)):
             if changes(data := self.job.datasets[item.dataset]):
                 drawn_for = (self.job.train.seed, micro, position)
                 coming[position] = self._pool.submit(load_pixels, item, bucket, draw, data.augmentations, drawn_for)
-        return [
-            coming[position].result() if position in coming else self.latents.get(item, bucket)
-            for position, (item, bucket) in enumerate(zip(items, buckets, strict=True))
-        ]
+            else:
+                kept[position] = self.latents.get(item, bucket)
+        pixels = self._pinned(torch.stack([one.result() for one in coming.values()])) if coming else None
+        mean, std = (torch.stack(list(tensors)) for tensors in zip(*kept.values(), strict=True)) if kept else (None, None)
+        both = None if mean is None or std is None else (self._pinned(mean), self._pinned(std))
+        order = self._pinned(torch.tensor([*kept, *coming]).argsort()) if kept and coming else None
+        return Column(both, pixels, order)
+
+    def _weights(self, items: Sequence[Item]) -> Tensor | None:
+        data = [self.job.datasets[item.dataset] for item in items]
+        weights = [one.loss_multiplier * (self.job.train.reg_weight if one.is_reg else 1.0) for one in data]
+        return None if all(weight == 1 for weight in weights) else self._pinned(torch.tensor(weights))
+
+    def _pinned(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory() if self.pin else tensor
 
     def _mask(self, items: Sequence[Item], buckets: Sequence[Bucket], draws: Sequence[Draw | None]) -> Tensor | None:
         if all(item.mask is None for item in items):
             return None
-        return torch.stack([self._mask_of(*one) for one in zip(items, buckets, draws, strict=True)])
+        return self._pinned(torch.stack([self._mask_of(*one) for one in zip(items, buckets, draws, strict=True)]))
 
     def _mask_of(self, item: Item, bucket: Bucket, draw: Draw | None) -> Tensor:
         if item.mask is None:

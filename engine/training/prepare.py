@@ -5,15 +5,14 @@ Each large part is loaded, used and let go before the next one comes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator
 from dataclasses import replace
 
 import torch
 
 from ..control import Control
-from ..data.augment import MOVING, check_augmentations
 from ..data.batches import Batches
-from ..data.buckets import Placed, place, pools_of, sizing_notes
+from ..data.buckets import Placed, place, pools_of
 from ..data.cache import LatentCache, MaskCache
 from ..data.caption_options import Wording, variants, wording_of
 from ..data.captions import TRIGGER
@@ -23,7 +22,6 @@ from ..data.room import keep_within
 from ..data.scan import Item, scan
 from ..data.sound import whole_items
 from ..data.words import count
-from ..errors import JobError
 from ..events import Event, Noted, Phase, Warned
 from ..families.base import ModelFamily
 from ..jobs import Dataset, Full, TrainJob
@@ -38,10 +36,10 @@ from ..sampling.draw import texts_of
 from ..sampling.requests import requests_of
 from ..settings import load_settings
 from .bench import Bench
+from .checks import check_family, check_settings
 from .heldout import InOrder, as_they_are, hold_back, once, with_folder
 from .loader import Loader, changes, references
-from .made_controls import controls_notes, fill_controls, plan_controls
-from .optimizers import optimizer_notes
+from .made_controls import fill_controls, plan_controls
 from .prompts import check_prompts, other_prompts
 
 PICTURE_BATCH = 8
@@ -56,7 +54,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
         DTYPES[job.train.weights_dtype] if full else pick_dtype(job.model.dtype, device)
     )  # weights that learn are kept in fp32, unless their steps are rounded at random
     peak = Peak(device)
-    yield from _warnings(job, device)
+    yield from check_settings(job, device)
 
     seen = with_folder(job)
     for dataset in seen.datasets:
@@ -84,9 +82,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     yield from notes
     items, places = plan_controls(seen.datasets, items)
     items = yield from _with_first_frames(seen, family, items)
-    _check_references(family, items)
-    _check_text(job, family)
-    _check_objective(job, family)
+    check_family(job, family, items)
     made_controls = yield from fill_controls(places, control)
     items, aside = hold_back(job, items)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
@@ -158,11 +154,11 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     batches = Batches(placed, job.train.batch_size, job.train.seed, pools_of(job.datasets)[1])
     if batches.filled:
         yield Noted(message=f"{count(batches.filled, 'picture comes', 'pictures come')} once more in each round, so that all batches are full.")
-    loader = Loader(job, family, items, placed, batches, latents, masks, texts, wordings)
+    loader = Loader(job, family, items, placed, batches, latents, masks, texts, wordings, device.type == "cuda")
     bench = Bench(job, family, network, device, compute, loader, texts, requests, companions, stay, made_controls)
     if aside:
         in_order = InOrder(aside_placed, job.train.batch_size)
-        plain = Loader(shown, family, aside, aside_placed, in_order, latents, masks, texts, [Wording()] * len(seen.datasets))
+        plain = Loader(shown, family, aside, aside_placed, in_order, latents, masks, texts, [Wording()] * len(seen.datasets), loader.pin)
         bench.held = replace(bench, job=shown, loader=plain)
         yield Noted(message=f"{count(len(aside), 'picture is', 'pictures are')} held back for validation; {len({item.path for item in items})} are trained on.")
     return bench
@@ -191,89 +187,12 @@ def with_references(items: list[Item], placed: list[Placed]) -> tuple[list[Item]
     return pictures, places
 
 
-def _check_references(family: ModelFamily, items: list[Item]) -> None:
-    counts = {len(item.controls) for item in items}
-    if max(counts) > family.max_controls:
-        what = f"takes {family.max_controls}" if family.max_controls else "takes no"
-        raise JobError(
-            f"The data has {max(counts)} reference pictures for each picture; {family.title} {what}.",
-            "Leave out control_path and controls, or choose an edit model as the base.",
-        )
-    if min(counts) < family.min_controls:
-        raise JobError(
-            f"{family.title} learns from pairs, and the data has no reference pictures.",
-            "Set control_path to the folder of what each picture was made from, under the same names.",
-        )
-
-
 def _captioned(job: TrainJob, dataset: Dataset) -> Dataset:
     """A slider reads no captions, so none has to be there."""
     return dataset.model_copy(update={"default_caption": dataset.default_caption or ""}) if job.slider else dataset
-
-
-def _check_objective(job: TrainJob, family: ModelFamily) -> None:
-    if family.objective == "flow" and (job.train.min_snr_gamma or job.train.snr_gamma):
-        raise JobError(
-            f"train.min_snr_gamma and train.snr_gamma are for models that learnt to denoise; {family.title} learnt a flow.",
-            "Leave them out; content_or_style and timestep_type change which noise levels count.",
-        )
-    if family.objective != "flow" and job.train.timestep_type == "next_sample":
-        raise JobError(f"train.timestep_type next_sample is for models that learnt a flow; {family.title} learnt to denoise.", "Choose another.")
-    if job.train.min_denoising_steps >= job.train.max_denoising_steps:
-        raise JobError("train.min_denoising_steps is not below train.max_denoising_steps.", "No noise level would be left.")
-
-
-def _check_text(job: TrainJob, family: ModelFamily) -> None:
-    if job.train.train_text_encoder and not isinstance(job.network, Full) and not family.text_lora_targets:
-        raise JobError(
-            f"The text encoders of {family.title} cannot be trained with a {job.network.type}.",
-            "Set train.train_text_encoder to false, or network.type to full.",
-        )
 
 
 def _trained_parts(job: TrainJob, family: ModelFamily) -> dict[str, torch.nn.Module]:
     text: Collection[str] = family.text_parts if isinstance(job.network, Full) else family.text_lora_targets
     text = text if job.train.train_text_encoder else ()
     return {name: getattr(family.pipe, name) for name in (*(stage.part for stage in family.stages), *text)}
-
-
-def _warnings(job: TrainJob, device: torch.device) -> Iterator[Event]:
-    """Settings that have no effect here, and settings that contradict each other."""
-    yield from sizing_notes(job.datasets)
-    yield from controls_notes(job.datasets)
-    yield from optimizer_notes(job, device)
-    quantize_te = job.model.quantize if job.model.quantize_te is None else job.model.quantize_te
-    for index, dataset in enumerate(job.datasets):
-        check_augmentations(dataset.augmentations)
-        if (dataset.mask_path or dataset.alpha_mask) and (moved := [one.method for one in dataset.augmentations if one.method in MOVING]):
-            raise JobError(
-                f"datasets[{index}] has masks, which would stay where they are while {moved[0]} moves the pictures.",
-                "Leave it out of augmentations; flip_x and flip_y turn masks too.",
-            )
-        if isinstance(job.network, Full) and dataset.prior_reg:
-            raise JobError(
-                f"datasets[{index}].prior_reg asks the base model, which is not there any more where all weights are trained.",
-                "Leave it out, or train a LoRA: network.type lora.",
-            )
-    masked = any(dataset.mask_path or dataset.alpha_mask for dataset in job.datasets)
-    if job.train.inverted_mask_prior and (isinstance(job.network, Full) or not masked):
-        raise JobError(
-            "train.inverted_mask_prior needs masks, and a base model to ask: an adapter, not all weights.",
-            "Set mask_path or alpha_mask of a data set and train a LoRA, or leave it out.",
-        )
-    if isinstance(job.network, Full) and job.model.quantize:
-        raise JobError(
-            "Quantized weights cannot be trained.", "Set model.quantize to false, or train a LoRA: network.type lora."
-        )
-    if job.model.layer_offloading and isinstance(job.network, Full):
-        raise JobError(
-            "Offloaded weights cannot be trained.", "Set model.layer_offloading to false, or train a LoRA: network.type lora."
-        )
-    if job.train.train_text_encoder and isinstance(job.network, Full) and quantize_te:
-        raise JobError(
-            "Quantized text encoders cannot be trained.", "Set model.quantize_te or train.train_text_encoder to false."
-        )
-    if not isinstance(job.network, Full) and (job.model.only_if_contains or job.model.ignore_if_contains):
-        yield Warned(
-            message="model.only_if_contains and model.ignore_if_contains choose among all weights; a LoRA is chosen by network.only_if_contains."
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..data.captions import whole_words, with_words
 from ..data.scan import Item
 from ..errors import JobError
 from ..events import Event, Warned
@@ -15,8 +16,8 @@ def other_prompts(job: TrainJob, dataset: Dataset, caption: str) -> dict[str, st
     settings, trigger, prompts = job.train, job.trigger_of(dataset), {}
     if settings.do_guidance_loss:
         prompts["unconditional"] = settings.unconditional_prompt
-    if settings.diff_output_preservation and trigger:
-        prompts["class"] = caption.replace(trigger, settings.diff_output_preservation_class)
+    if settings.diff_output_preservation and not dataset.is_reg:  # a batch has it for all of its pictures, or for none
+        prompts["class"] = with_words(caption, trigger, settings.diff_output_preservation_class) if trigger else caption
     if settings.blank_prompt_preservation:
         prompts["blank"] = ""
     if slider := job.slider:
@@ -24,7 +25,7 @@ def other_prompts(job: TrainJob, dataset: Dataset, caption: str) -> dict[str, st
         prompts |= {"anchor": slider.anchor_class} if slider.anchor_class is not None else {}
     if job.replacements:
         for one in job.replacements:
-            caption = caption.replace(one.concept, one.replacement)
+            caption = with_words(caption, one.concept, one.replacement)
         prompts["instead"] = caption
     return prompts
 
@@ -46,7 +47,7 @@ def check_prompts(job: TrainJob, items: list[Item]) -> Iterator[Event]:
         raise JobError("train.diff_output_preservation_class is missing.", "Name what the trigger words stand for, for example woman.")
     triggers = [job.trigger_of(job.datasets[item.dataset]) for item in items]
     learned = [(item, trigger) for item, trigger in zip(items, triggers, strict=True) if not job.datasets[item.dataset].is_reg]
-    with_trigger = sum(bool(trigger) and str(trigger) in item.caption for item, trigger in learned)
+    with_trigger = sum(bool(trigger and whole_words(trigger).search(item.caption)) for item, trigger in learned)
     if not with_trigger:
         raise JobError(
             "train.diff_output_preservation puts the class in the place of the trigger words, and no caption has them.",
@@ -74,7 +75,7 @@ def _check_words(job: TrainJob, items: list[Item]) -> Iterator[Event]:
     if job.train.train_text_encoder:
         raise JobError(f"train.train_text_encoder does not go together with {what}.", "Leave one of the two out.")
     if job.replacements:
-        without = [item for item in items if not any(one.concept in item.caption for one in job.replacements)]
+        without = [item for item in items if not any(whole_words(one.concept).search(item.caption) for one in job.replacements)]
         if len(without) == len(items):
             raise JobError("No caption has any of the words in replacements.", "Write them into the captions, as prompts would have them.")
         if without:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -48,11 +49,8 @@ class Levels:
         low, high = max(self.low, span[0]), min(self.high, span[1])
         if (low, high) == (0.0, 1.0):
             return self.at(share, tokens)
-        grid = self.at(torch.linspace(0, 1, TABLE, device=rng.device), tokens).sort().values
-        first, last = torch.searchsorted(grid, torch.tensor([low, high], device=rng.device))
-        inside = first + share * (last - first).clamp(min=1)
-        found = grid[inside.long().clamp(max=TABLE - 1)]
-        return found.clamp(low, high - 1e-6)  # at least one is found, even if this kind has none there
+        inside = _within(self, tokens, low, high, rng.device)
+        return inside[(share * len(inside)).long().clamp(max=len(inside) - 1)]
 
     def at(self, share: Tensor, tokens: int) -> Tensor:
         """The levels at these quantiles, [0, 1] from the least noise to the most."""
@@ -77,6 +75,14 @@ class Levels:
             "lumina2_shift": lambda share: shifted(logit_normal(share), LUMINA2_SHIFT),
             "lognorm_blend": lognorm_blend,
         }[self.kind]
+
+
+@lru_cache(maxsize=256)
+def _within(levels: Levels, tokens: int, low: float, high: float, device: torch.device) -> Tensor:
+    """Levels of evenly spread quantiles that lie in the span; at least one, even if this kind has none there. Made once: looking waits for the device."""
+    grid = levels.at(torch.linspace(0, 1, TABLE), tokens).sort().values
+    first, last = torch.searchsorted(grid, torch.tensor([low, high])).tolist()
+    return grid[min(first, TABLE - 1) : max(last, first + 1)].clamp(low, high - 1e-6).to(device)
 
 
 def logit_normal(share: Tensor) -> Tensor:

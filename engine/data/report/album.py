@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ...errors import JobError
 from ...jobs import Dataset
 from ..caption_sources import find_captions
-from ..captions import TRIGGER, caption_file, decode_text, read_text
+from ..captions import TRIGGER, caption_file, decode_text, read_text, whole_words
 from ..facts import Facts, is_current, look_at, look_at_head, parse_facts
 from ..kohya import kohya_folders
 from ..notes import Notes
@@ -125,7 +125,7 @@ def read_through(paths: Sequence[str], folder: Path, dataset: Dataset, trigger: 
         texts.words.update(words)
         if len(texts.words) > MOST_WORDS:
             texts.words = Counter(dict(texts.words.most_common(MOST_WORDS // 2)))
-        if trigger and TRIGGER not in text and trigger.lower() not in text.lower():
+        if trigger and TRIGGER not in text and not whole_words(trigger, ignore_case=True).search(text):
             texts.untriggered.append(path)
         if (tokens := ruler.beyond(text)) is not None:
             texts.long.append((path, tokens))

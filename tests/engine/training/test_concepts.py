@@ -186,3 +186,16 @@ def _moved(job, path) -> dict[str, float]:
     for prompt in answers[True]:
         found[prompt] = (answers[True][prompt] - answers[False][prompt]).square().mean().item()
     return found
+
+
+def test_the_class_takes_the_place_of_whole_words_and_a_batch_has_it_for_all(make_job, pictures):
+    """A set without trigger words of its own shares batches with one that has some."""
+    from engine.training.prompts import other_prompts
+
+    train = {"steps": 1, "optimizer": "adamw", "diff_output_preservation": True, "diff_output_preservation_class": "animal"}
+    sets = [{"path": str(pictures), "trigger_word": "cat"}, {"path": str(pictures)}, {"path": str(pictures), "is_reg": True}]
+    job = make_job(train=train, datasets=sets, trigger_word=None)
+    caption = "a cat, of the category cats: cat"
+    assert [other_prompts(job, data, caption) for data in job.datasets] == [{"class": "a animal, of the category cats: animal"}, {"class": caption}, {}]
+    job = make_job(replacements=[{"concept": "cat", "replacement": r"dog \1"}])
+    assert other_prompts(job, job.datasets[0], caption) == {"instead": r"a dog \1, of the category cats: dog \1"}

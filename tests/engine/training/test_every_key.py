@@ -114,7 +114,7 @@ def _corners(values: np.ndarray) -> list[int]:
 
 
 def _grey(loader: Loader, micro: int = 0, column: int = 0) -> np.ndarray:
-    return ((loader.load(micro).columns[column][0][0] + 1) * 127.5).numpy()
+    return ((loader.load(micro).columns[column].pixels[0][0] + 1) * 127.5).numpy()
 
 
 def corners(loader: Loader) -> list[list[int]]:
@@ -137,12 +137,12 @@ def edges(loader: Loader) -> list[tuple[int, int]]:
 
 
 def sizes(loader: Loader) -> list[tuple[int, ...]]:
-    return sorted(tuple(loader.load(micro).columns[0][0].shape[:0:-1]) for micro in range(loader.batches.steps_per_epoch))
+    return sorted(tuple(loader.load(micro).columns[0].pixels[0].shape[:0:-1]) for micro in range(loader.batches.steps_per_epoch))
 
 
 def frames(loader: Loader) -> list[int]:
     """Which frames of the film are shown."""
-    return [round((float(frame.mean() + 1) * 127.5 - 10) / STEP) for frame in loader.load(0).columns[0][0].view(3, -1, 32, 64)[0]]
+    return [round((float(frame.mean() + 1) * 127.5 - 10) / STEP) for frame in loader.load(0).columns[0].pixels[0].view(3, -1, 32, 64)[0]]
 
 
 def mask(loader: Loader) -> list[float] | None:
