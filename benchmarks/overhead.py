@@ -25,9 +25,9 @@ import torch  # noqa: E402
 
 from engine.control import Control  # noqa: E402
 from engine.jobs import load_job  # noqa: E402
+from engine.runs.changes import Changes  # noqa: E402
 from engine.runs.checkpoints import CheckpointStore  # noqa: E402
 from engine.runs.folder import RunFolder  # noqa: E402
-from engine.training.changes import Changes  # noqa: E402
 from engine.training.learner import Learner  # noqa: E402
 from engine.training.prepare import prepare  # noqa: E402
 from engine.training.trainer import loop  # noqa: E402

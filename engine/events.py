@@ -61,6 +61,26 @@ class Measured(_Event):
     value: float
 
 
+class Performance(_Event):
+    """How fast a step was, and what its time went into."""
+
+    kind: Literal["performance"] = "performance"
+    step: int
+    seconds: float
+    """The step took, by the device's clock."""
+    phases: dict[str, float]
+    """Seconds of them: waiting (for data), forward, backward, optimizer. Besides, of all steps since the event before this one: sampling, saving, validating."""
+    pictures_per_second: float
+    tflops: float | None = None
+    """Multiplications and additions a second, in 10^12; None where they cannot be counted."""
+    share: float | None = None
+    """Of what the device does at most in that precision, as was measured on it."""
+    memory: int | None = None
+    """Most bytes held on the device since the event before this one (now and of the process, on a CPU)."""
+    reserved: int | None = None
+    """Bytes that the allocator keeps for itself; None on a CPU."""
+
+
 VerdictName = Literal["learning", "learned", "overcooked", "not learning"]
 
 
@@ -94,10 +114,13 @@ class Changed(_Event):
 
 
 class WentBack(_Event):
-    """The run goes on from an earlier step: what came after it does not count any more."""
+    """The run goes on from an earlier step. What was told of later steps before this does not count any more: steps, measurements, samples,
+    checkpoints and changes after ``step``, and the end of the run. Their files, if kept, lie in ``aside``."""
 
     kind: Literal["went_back"] = "went_back"
     step: int
+    aside: Path | None = None
+    """Folder of the run that has the checkpoints and samples of later steps; None where there were none."""
 
 
 class Sampled(_Event):
@@ -165,7 +188,7 @@ class Failed(_Event):
 
 
 Event = Annotated[
-    Phase | Progress | Step | Measured | Verdict | Changed | WentBack | Sampled | Captioned | Saved | Noted | Warned | Finished | Failed,
+    Phase | Progress | Step | Measured | Performance | Verdict | Changed | WentBack | Sampled | Captioned | Saved | Noted | Warned | Finished | Failed,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
@@ -192,6 +215,11 @@ def describe(event: Event) -> str:
             return f"  step {event.step} of {event.total}  loss {event.loss:.4f}  lr {event.lr:.2e}  {event.seconds:.2f} s a step"
         case Measured():
             return f"  {event.name} {event.value:.4g} at step {event.step}"
+        case Performance():
+            speed = f", {event.tflops:.3g} TFLOP/s" if event.tflops is not None else ""
+            share = f", {event.share:.0%} of the device's peak" if event.share is not None else ""
+            parts = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in event.phases.items() if seconds)
+            return f"  step {event.step} took {event.seconds:.3g} s: {event.pictures_per_second:.3g} pictures/s{speed}{share}; {parts}"
         case Verdict():
             sentence = {
                 "learning": "Learning: it still gets better on pictures that it is not trained on.",
@@ -204,7 +232,7 @@ def describe(event: Event) -> str:
         case Changed():
             return f"  {event.key} is {event.value} after step {event.step}; it was {event.before}"
         case WentBack():
-            return f"  back to step {event.step}"
+            return f"Back to step {event.step}{f'; what came after it is in {event.aside}' if event.aside else ''}"
         case Sampled():
             return f"  sample {event.path}: {event.prompt}"
         case Captioned():

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -22,12 +23,13 @@ from .data.clips import MOST_FRAMES
 from .errors import JobError
 from .families.base import ModelFamily
 from .families.catalog import base_of, defaults_of, family_name, load_family, locate, pipeline_in
-from .jobs import Full, ModelSection, TrainJob
+from .jobs import Full, ModelSection, Nothing, TrainJob
 from .network.adapter import find_targets
 from .network.attach import attach
-from .network.choosing import choose
 from .network.full import FullNetwork
+from .network.guides.making import guide_size
 from .network.reader import read_header
+from .network.sizes import choose_layers, sizes_of
 from .training.optimizers import OPTIMIZERS
 
 CONFIGS = Path(__file__).parent / "families" / "configs"
@@ -89,22 +91,27 @@ def plan(job: TrainJob) -> Plan:
 
 
 def _count_trained(job: TrainJob, family: type[ModelFamily], denoiser: nn.Module) -> int:
-    """Parameters that learn in the denoiser. Of layers of the same shape, one gets an adapter and stands for all."""
-    parts = {family.denoiser_part: denoiser}
-    if isinstance(job.network, Full):
+    """Parameters that learn in the denoiser. Of layers of the same shape and rank, one gets an adapter and stands for all."""
+    parts, settings = {family.denoiser_part: denoiser}, job.network
+    if job.adapter:
+        return guide_size(job.adapter, family, denoiser)
+    if isinstance(settings, Nothing):  # words and tokens of the text: some thousands
+        return 0
+    if isinstance(settings, Full):
         weights = FullNetwork(parts, job.model.only_if_contains, job.model.ignore_if_contains)
         return sum(weight.numel() for weight in weights.parameters())
-    large = find_targets(parts, family.lora_targets)
-    names = [name for name, is_large in large.items() if not is_large or job.network.conv is not None]
-    chosen = choose(names, job.network.only_if_contains, job.network.ignore_if_contains, "network")
-    layers = [denoiser.get_submodule(name.partition(".")[2]) for name in chosen]
-    counts = Counter((type(layer), layer.weight.shape) for layer in layers)
-    one_each = nn.ModuleList({(type(layer), layer.weight.shape): layer for layer in layers}.values())
-    network = attach(job.network.model_copy(update={"only_if_contains": [], "ignore_if_contains": []}), {"one": one_each}, ".*")
-    by_layer: Counter[str] = Counter()
-    for name, weight in network.named_parameters():
-        by_layer[name.split(".")[1]] += weight.numel()
-    return sum(by_layer[str(index)] * count for index, count in enumerate(counts.values()))
+    large = find_targets(parts, family.lora_targets if settings.transformer_only else ".*")
+    sizes = sizes_of(settings, {name: large[name] for name in choose_layers(settings, large)})
+    layers: defaultdict[tuple[int, torch.Size], list[nn.Module]] = defaultdict(list)
+    for name, size in sizes.items():
+        layer = denoiser.get_submodule(name.partition(".")[2])
+        layers[size.rank, layer.weight.shape].append(layer)
+    plain: dict[str, Any] = {"only_if_contains": [], "ignore_if_contains": [], "rank_pattern": {}, "alpha_pattern": {}}
+    total = 0
+    for (rank, _), alike in layers.items():
+        alone = attach(settings.model_copy(update={**plain, "rank": rank, "conv": rank}), {"one": nn.ModuleList(alike[:1])}, ".*")
+        total += len(alike) * sum(weight.numel() for weight in alone.parameters())
+    return total
 
 
 def _stages(
@@ -117,17 +124,23 @@ def _stages(
     weights = parameters * _size_of(model.qtype if model.quantize else held) / 1e9 + _recovery(model, denoiser)
     optimizer = OPTIMIZERS[job.train.optimizer]
     remembered = optimizer.state_bytes / (4 if optimizer.on_cards else 1)
-    learning = trained * (BYTES[held] if full else 8) / 1e9 + trained * (remembered + 4 * job.train.ema_config.use_ema) / 1e9
+    at_once = _largest(denoiser) if job.train.fused_backward_pass and full else trained
+    learning = (at_once * BYTES[held] if full else trained * 8) / 1e9 + trained * (remembered + 4 * job.train.ema_config.use_ema) / 1e9
     made = _activations(job, denoiser, config, side)
     yield Stage("Encoding captions", (("text encoders", text),))
     yield Stage("Encoding pictures", (("autoencoder", VAE * BYTES[held] / 2), ("activations", _of_pixels(max(side**2, min(8 * side**2, 8 * 512**2)), BYTES[held]))))
-    kept = (("text encoders", text),) if job.train.train_text_encoder else ()
+    kept = (("text encoders", text),) if job.reads_in_steps else ()
     yield Stage("Training", (("model", weights), *kept, ("gradients and optimizer", learning), ("activations", made)))
     if job.sample.sample_every:
         drawn = defaults_of(model.name_or_path, family.name)
         area = (job.sample.width or drawn.width) * (job.sample.height or drawn.height)
         decoding = _of_pixels(area, BYTES[held]) + VAE * BYTES[held] / 2
         yield Stage("Samples", (("model", weights), *kept, ("optimizer", learning), ("decoding", decoding)))
+
+
+def _largest(denoiser: nn.Module) -> int:
+    """Values of its largest weight: where each makes its step by itself, no more gradients are there at once."""
+    return max(weight.numel() for weight in denoiser.parameters())
 
 
 def _recovery(model: ModelSection, denoiser: nn.Module) -> float:

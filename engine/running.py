@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -24,17 +24,20 @@ EVERY = 2.0
 """Seconds between lines of progress where they cannot be written over each other."""
 
 
-def run_jobs(jobs: Sequence[Job], output: Path | None, restart: bool, recover: bool) -> int:
-    """Does the jobs one after another; the exit code. ``recover``: a failure does not keep the next from being done."""
+def run_jobs(jobs: Sequence[Job], output: Path | None, restart: bool, recover: bool, step: int | None = None) -> int:
+    """Does the jobs one after another; the exit code. ``recover``: a failure does not keep the next from being done.
+
+    ``step``: the run of that name goes back there first.
+    """
     runner = Runner(output.expanduser().resolve() if output else None)
     worst = COMPLETED
     for job in jobs:
         if restart:
             forget(runner, job)
         try:
-            code, stopped = run_job(runner, job)
+            code, stopped = run_job(runner, job, step)
         except JobError as error:  # the run may not begin
-            again = " Or give --name, or --restart." if folder_of(runner, job).exists() else ""
+            again = " On the command line: --name, --from or --restart; resume NAME --more." if folder_of(runner, job).exists() else ""
             print(f"{error}{again}", file=sys.stderr)
             code, stopped = WRONG, False
         worst = max(worst, code)
@@ -43,20 +46,26 @@ def run_jobs(jobs: Sequence[Job], output: Path | None, restart: bool, recover: b
     return worst
 
 
-def run_job(runner: Runner, job: Job) -> tuple[int, bool]:
+def run_job(runner: Runner, job: Job, step: int | None = None) -> tuple[int, bool]:
     """The exit code, and whether the person stopped it."""
+    code, stopped = watch(lambda control: runner.run(job, control, step))
+    if code == COMPLETED:
+        print(f"The run is in {folder_of(runner, job)}")
+    return code, stopped
+
+
+def watch(begin: Callable[[Control], Iterator[Event]]) -> tuple[int, bool]:
+    """Shows the events of a run to its end; the exit code, and whether the person stopped it."""
     lines, last, control = Lines(sys.stdout), None, Control()
     try:
         with stopping(control):
-            for last in runner.run(job, control):
+            for last in begin(control):
                 lines.show(last)
     except KeyboardInterrupt:
         lines.end()
         print("Ended. Run the same job again to go on from the last checkpoint.", file=sys.stderr)
         return CUT_OFF, True
     lines.end()
-    if not isinstance(last, Failed):
-        print(f"The run is in {folder_of(runner, job)}")
     return FAILED if isinstance(last, Failed) else COMPLETED, isinstance(last, Finished) and last.reason == "stopped"
 
 

@@ -1,6 +1,6 @@
-"""Trains in children that are killed at random moments, and prints what each left behind. Run by test_kill.py.
+"""Trains in children that are killed at random moments, and prints what each left behind. Run by test_kill.py and benchmarks/kill.py.
 
-    python kill_driver.py JOB.yaml ROOT KILLS       (0: once, to the end)
+    python kill_driver.py JOB.yaml ROOT KILLS [SEED [SECONDS]]       (0 kills: once, to the end; SECONDS: the longest life)
 
 torch is imported once; each attempt is a fork, which is safe because nothing has started a thread.
 """
@@ -40,7 +40,8 @@ def attempt(job_file: Path, root: Path) -> None:
 
 def main() -> None:
     job_file, root, kills = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    rng, longest = random.Random(kills), 0.8  # seconds: about a third goes into loading, so kills land there too
+    rng = random.Random(kills + int([*sys.argv[4:5], 0][0]))
+    longest = float([*sys.argv[5:6], 0.8][0])  # seconds: about a third goes into loading, so kills land there too
     if kills == 0:
         if (child := os.fork()) == 0:
             attempt(job_file, root)

@@ -8,9 +8,10 @@ from engine.events import Failed
 from engine.jobs import Job
 from engine.jobs.tools import CaptionJob, EditCaptionsJob
 
+from .headline import Headline
 from .library import Library
 from .pieces import Wording
-from .watch import Headline, History
+from .watch import History
 
 NEWEST = 30
 """Captions that are shown."""

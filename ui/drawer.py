@@ -35,12 +35,12 @@ def pill(studio: Studio) -> tuple[str, str]:
     if record.status == "queued":
         return f"{record.name} · waiting", "queued"
     with studio.history(record) as history:
-        return f"{record.name} · {_share(record, history)}", "running"
+        return f"{record.name} · {'paused' if history.paused else _share(record, history)}", "running"
 
 
 def _row(studio: Studio, record: RunRecord) -> Row:
     with studio.history(record) as history:
-        step, share = history.step, _share(record, history)
+        step, share, doing = history.step, _share(record, history), "paused" if history.paused else "developing" if record.kind == "train" else "at work"
     ways = [("Open", "open")]
     if record.status in {"stopped", "interrupted", "failed"}:
         ways.append(("Continue", "continue"))
@@ -49,7 +49,7 @@ def _row(studio: Studio, record: RunRecord) -> Row:
     elif record.status != "running":
         ways.append(("Take off the list", "remove"))
     if record.status == "running":
-        return record.name, f"{'developing' if record.kind == 'train' else 'at work'} · {share}", "live", studio.face(record), ways
+        return record.name, f"{doing} · {share}", "live", studio.face(record), ways
     at = f" at step {step:,}" if step and record.status in {"stopped", "interrupted"} else ""
     state = "done" if record.status == "completed" and record.kind != "train" else STATES.get(record.status, record.status)
     return record.name, f"{state}{at} · {day(record.added, time.time())}", "", studio.face(record), ways

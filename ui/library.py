@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+import re
 import shutil
 import tempfile
 import time
@@ -35,6 +36,8 @@ from . import thumbs
 CAPTION = ".txt"
 MOST_FILES, MOST_BYTES, MOST_BYTES_IN_ALL = 20_000, 512 * 2**20, 16 * 2**30
 TRASH = ".deleted"
+ODD = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+"""A byte of a file's name that is no text, as ``key`` writes it."""
 MEDIA = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
@@ -128,14 +131,14 @@ class Library:
         return Dataset(path=str(self.folder(name)), caption_ext=CAPTION)
 
     def key(self, picture: Path) -> str:
-        """A picture as "data set/file", which is what the page holds of it."""
-        return picture.relative_to(self.root).as_posix()
+        """A picture as "data set/file", which is what the page holds of it. Text, though a name on a disk need not be."""
+        return picture.relative_to(self.root).as_posix().encode("utf-8", "backslashreplace").decode()
 
     def picture(self, key: str) -> Path:
         """The picture of a key."""
         name, _, file = key.partition("/")
         folder = self.folder(name)
-        path = (folder / file).resolve()
+        path = (folder / ODD.sub(lambda sign: chr(int(sign[1], 16)), file)).resolve()
         if not path.is_relative_to(folder) or not _is_picture(path.name) or not path.is_file():
             raise JobError(f"{file} is not in {name} any more.", "Open the data set again.")
         return path
@@ -205,16 +208,17 @@ class Library:
 
     def take_out(self, files: Iterable[Path]) -> Deleted:
         """Files that were found in a data set, readable or not, and their captions into the trash."""
-        gone: list[Path] = []
-        for picture in files:
+        gone = dict.fromkeys(files)
+        for picture in list(gone):
             caption = picture.with_suffix(CAPTION)
             shared = any(
-                other.stem == picture.stem and other != picture
+                other.stem == picture.stem and other not in gone
                 for other in picture.parent.iterdir()
                 if _is_picture(other.name)
             )
-            gone += [picture, *([caption] if caption.is_file() and not shared else [])]
-        return self._discard(gone)
+            if caption.is_file() and not shared:
+                gone[caption] = None
+        return self._discard(list(gone))
 
     def remove(self, name: str) -> Deleted:
         """The whole data set into the trash."""

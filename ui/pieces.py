@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import gradio as gr
 
+from .headline import Headline
+
 # one listener for a whole piece: <button data-act="…" data-…> arrives in Python as event.act, event.…
 CLICKS = """element.addEventListener('click', e => {
 const b = e.target.closest('[data-act]'); if (b) trigger('click', {...b.dataset}); });"""
@@ -33,7 +35,6 @@ MARKS = {"ok": "✓", "look": "!", "todo": "·"}
 
 Note = tuple[str, str, str, str]
 """A check in plain words: (ok | look | todo, text, label of its button or '', act)."""
-
 
 
 @dataclass(frozen=True)
@@ -158,14 +159,17 @@ def preflight(big: str, lead: str, checks: list[Note]) -> str:
     )
 
 
-def progress(
-    state: str, share: float, left: str, health: tuple[str, str], terms: list[tuple[str, str]]
-) -> str:
-    tone, words = health
+def progress(told: Headline) -> str:
+    """The card of a run: how far, how it goes, and the way to the checkpoint that the sentence speaks of."""
+    tone, words = told.health
+    door = button(f"See step {told.door:,}", "best", step=told.door) if told.door else ""
+    behind = f'<p class="behind">{escape(told.behind)}</p>' if told.behind else ""
+    remark = f'<p class="remark look"><i class="mark" aria-hidden="true">{MARKS["look"]}</i><span>{escape(told.remark)}</span></p>' if told.remark else ""
     return (
-        f'<div class="progress {state}"><div class="figures"><span class="big">{int(100 * share)} %</span>'
-        f'<span class="lead">{escape(left)}</span>{facts(terms, "")}</div>{meter(share, "training")}'
-        f'<p class="health {tone}" aria-live="polite"><i class="mark" aria-hidden="true">{MARKS[tone]}</i>{escape(words)}</p></div>'
+        f'<div class="progress {told.state}"><div class="figures"><span class="big">{int(100 * told.share)} %</span>'
+        f'<span class="lead">{escape(told.left)}</span>{facts(told.facts, "")}</div>{meter(told.share, "training")}'
+        f'<div class="health {tone}" aria-live="polite"><i class="mark" aria-hidden="true">{MARKS[tone]}</i><span>{escape(words)}</span>{door}</div>'
+        f"{behind}{remark}</div>"
     )
 
 
@@ -183,8 +187,12 @@ def frames(
     chosen: int | None = None,
     pickable: frozenset[int] = frozenset(),
     live: bool = False,
+    best: int | None = None,
 ) -> str:
-    """Film strip and contact sheet: one row a prompt, one column a (step, head). All are there from the start: nothing ever moves."""
+    """Film strip and contact sheet: one row a prompt, one column a (step, head). All are there from the start: nothing ever moves.
+
+    ``best`` is the step that a measurement speaks for.
+    """
     head = body = ""
     for column, (step, label) in enumerate(columns):
         state = "ready" if column < ready else "next" if live and column == ready else "empty"
@@ -192,7 +200,8 @@ def frames(
         pick = (
             button("In use" if mark else "Use this one", "use", "pick", step=step) if step in pickable else ""
         )
-        head += f'<th scope="col" class="{state} {mark}"><span>{escape(label)}</span>{pick}</th>'
+        note = f"<em>{'by the loss' if step == best else ''}</em>"
+        head += f'<th scope="col" class="{state} {mark}"><span>{escape(label)}</span>{note}{pick}</th>'
     for row, prompt in enumerate(prompts):
         cells = ""
         for column, (step, label) in enumerate(columns):

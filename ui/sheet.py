@@ -11,7 +11,9 @@ from engine.events import Failed
 from engine.jobs import GenerateJob, LoraFile, SampleSettings, TrainJob
 from engine.queue import RunRecord
 
+from .headline import nearest
 from .studio import Studio
+from .watch import rows
 
 BASE = "base"
 """How a generate job calls the column without a LoRA."""
@@ -26,6 +28,8 @@ class Sheet:
     """(row, step) → picture."""
     pickable: frozenset[int]
     """Steps whose checkpoint is still there."""
+    best: int | None = None
+    """That of them which lies next to where the run did best on pictures that were held back."""
 
     def row(self, index: int, steps: list[int]) -> list[Path | None]:
         return [self.cells.get((index, step)) for step in steps]
@@ -40,11 +44,10 @@ def sheet(studio: Studio, record: RunRecord) -> Sheet:
     cells: dict[tuple[int, int], Path] = {}
     with studio.history(record) as history:
         own = [event for (column, _, _), event in history.frames.items() if not column]
-    prompts: dict[int, str] = {event.index: event.prompt for event in own}
+        lines, best = rows(history), history.verdict.best_step if history.verdict else None
     for event in own:
-        cells[event.index, event.step] = record.folder / event.path
-    rows = max(prompts, default=-1) + 1
-    texts = [prompts.get(index, "") for index in range(rows)]
+        cells[lines.index((event.index, event.prompt)), event.step] = record.folder / event.path
+    texts = [text for _, text in lines]
     for drawing in sorted(drawings(studio, record), key=lambda one: one.added):
         with studio.history(drawing) as history:
             drawn = list(history.frames.values())
@@ -57,7 +60,7 @@ def sheet(studio: Studio, record: RunRecord) -> Sheet:
                 cells[first + new.index(event.prompt), step] = drawing.folder / event.path
     there = {key: path for key, path in cells.items() if path.exists()}
     pickable = frozenset(one.step for one in studio.checkpoints(record) if one.step)
-    return Sheet(sorted({step for _, step in there}), texts, there, pickable)
+    return Sheet(sorted({step for _, step in there}), texts, there, pickable, nearest(best, pickable) if best else None)
 
 
 def drawings(studio: Studio, record: RunRecord) -> list[RunRecord]:
@@ -80,7 +83,7 @@ def more_prompts(studio: Studio, record: RunRecord, prompts: list[str], steps: l
     files = [one for one in studio.checkpoints(record) if one.step in steps]
     if not files:
         raise JobError("No checkpoint is chosen.", "Tick at least one.")
-    trigger = job.trigger_word or ""
+    trigger = job.triggers or ""
     sample = job.sample.model_dump(
         include={"width", "height", "sample_steps", "guidance_scale", "neg", "seed", "format"}
     )

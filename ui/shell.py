@@ -188,6 +188,8 @@ class Window:
         on(self.form.go.click, self._start, self.form.inputs, [*travel, *self.form.outputs])
         on(self.run.again.click, lambda: self._to_train(None), None, [*travel, *self.form.outputs])
         on(self.run.proceed.click, self._continue, self.shown, travel)
+        on(self.run.going_on.go.click, self._go_on, [self.shown, *self.run.going_on.inputs], travel)
+        on(self.run.card.click, self._pick, self.shown, [self.pages, *self.sample.outputs])
         on(self.run.pick_best.click, self._pick, self.shown, [self.pages, *self.sample.outputs])
         on(self.run.write_all.click, self._caption_all, self.shown, travel)
         for preview, button in ((True, self.data.captioning.try_it), (False, self.data.captioning.start)):
@@ -248,6 +250,10 @@ class Window:
         except JobError as error:
             gr.Warning(escape(str(error)), title="That did not work")
         return self._open_run(name)
+
+    def _go_on(self, name: str, step: int | None, more: str) -> Updates:
+        """So many steps more, from its end or from an earlier step."""
+        return self._open_run(name) if self.run.going_on.start(name, step, more) else {}
 
     def _caption(self, preview: bool, *values: Any) -> Updates:
         """Captions by a model: a run, whose page shows them as they come."""

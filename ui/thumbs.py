@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from PIL import Image
@@ -17,7 +18,8 @@ SMALL, LARGE = 320, 1280
 def thumbnail(picture: Path, cache: Path, side: int = SMALL) -> Path:
     """The picture with at most ``side`` pixels a side, upright, as a JPEG; made once. JobError if it cannot be read."""
     facts = picture.stat()
-    key = hashlib.sha256(f"{picture}|{facts.st_mtime_ns}|{facts.st_size}|{side}".encode()).hexdigest()[:32]
+    # a name on a disk need not be text
+    key = hashlib.sha256(os.fsencode(picture) + f"|{facts.st_mtime_ns}|{facts.st_size}|{side}".encode()).hexdigest()[:32]
     path = cache / f"{key}.jpg"
     if not path.is_file():
         small = read_first(picture, Cut(1)) if picture.suffix.lower() in VIDEO_SUFFIXES else decode(picture, side)

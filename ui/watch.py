@@ -5,29 +5,39 @@ A run that was killed and resumed repeats steps; of what comes twice, the later 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.errors import JobError
 from engine.events import (
     Captioned,
+    Changed,
     Event,
     Failed,
     Finished,
+    Measured,
     Phase,
     Progress,
     Sampled,
     Saved,
     Step,
+    Verdict,
     Warned,
+    WentBack,
     describe,
 )
 from engine.jobs import Job, TrainJob
+from engine.jobs.changing import value_of, with_values
 
 ENOUGH = 5
 """Steps after which a speed is told: the first ones are slower."""
 LINES = 400
 """Of the log, the newest lines are shown; log.txt has all."""
+VALIDATION = "validation loss"
+"""Name of the measurement on pictures that are held back."""
+PAUSED = "Paused"
+"""How the name of a phase begins in which a run rests."""
 
 
 @dataclass
@@ -41,7 +51,13 @@ class History:
     total: int = 0
     seconds: float | None = None
     memory: int | None = None
+    measured: dict[str, dict[int, float]] = field(default_factory=dict)
+    """Name of a measurement → step → value."""
+    verdict: Verdict | None = None
+    changed: list[Changed] = field(default_factory=list)
+    """Settings that were changed while it ran, in their order."""
     phase: str = ""
+    paused: bool = False
     progress: Progress | None = None
     frames: dict[tuple[str, int, int], Sampled] = field(default_factory=dict)
     """(column, step, index) → the picture."""
@@ -53,6 +69,11 @@ class History:
     warnings: list[Warned] = field(default_factory=list)
     end: Finished | Failed | None = None
     lines: list[str] = field(default_factory=list)
+
+    @property
+    def validation(self) -> dict[int, float]:
+        """Step → loss on pictures that are held back."""
+        return self.measured.get(VALIDATION, {})
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -66,6 +87,7 @@ class History:
         match event:
             case Phase():
                 self.phase, self.progress = event.name, None
+                self.paused = event.name.startswith(PAUSED)
                 self.times = []  # none comes between steps: a session begins, after a kill too
             case Progress():
                 self.progress = event
@@ -78,15 +100,25 @@ class History:
                 self.captioned[event.path] = event
             case Saved():
                 self.saved[event.step] = event.path
+            case Measured():
+                self.measured.setdefault(event.name, {})[event.step] = event.value
+            case Verdict():
+                self.verdict = event
+            case Changed():
+                self.changed.append(event)
+                if event.key == "train.steps":
+                    self.total = int(event.value)
+            case WentBack():
+                self._go_back(event.step)
             case Warned():
                 self.warnings.append(event)
             case Finished() | Failed():
-                self.end = event
+                self.end, self.paused = event, False
 
     def _step(self, event: Step) -> None:
         if event.step <= self.step:  # resumed from an earlier step: what came after it did not happen
-            self.losses = {step: loss for step, loss in self.losses.items() if step < event.step}
-            self.times = []
+            self._forget(event.step - 1)
+        self.paused = False
         self.losses[event.step] = event.loss
         self.times.append((event.step, event.time))
         self.step, self.total, self.seconds, self.memory = (
@@ -98,6 +130,33 @@ class History:
         self.progress = None
         if event.step == 1 or event.step % 10 == 0:
             self.lines = [*self.lines, describe(event)][-LINES:]
+
+    def _forget(self, step: int) -> None:
+        """Figures of what comes after a step, which is done again."""
+        self.losses = {at: loss for at, loss in self.losses.items() if at <= step}
+        self.measured = {name: {at: value for at, value in curve.items() if at <= step} for name, curve in self.measured.items()}
+        if self.verdict and self.verdict.step > step:
+            self.verdict = None
+        self.times = []
+
+    def _go_back(self, step: int) -> None:
+        """A person wants it to go on from a step: nothing after that counts any more."""
+        self._forget(step)
+        self.step = min(self.step, step)
+        self.frames = {key: event for key, event in self.frames.items() if key[1] <= step}
+        self.saved = {at: path for at, path in self.saved.items() if at <= step}
+        self.changed = [event for event in self.changed if event.step < step]
+
+
+def as_changed(job: Job, history: History) -> Job:
+    """The job with what was changed while it ran."""
+    for event in history.changed:
+        if value_of(job, event.key) == event.before:  # else it has been written into the job since
+            try:
+                job = with_values(job, {event.key: event.value})
+            except JobError:
+                continue  # a setting that an older program knew
+    return job
 
 
 def pace(history: History) -> float | None:
@@ -128,18 +187,20 @@ def speed(seconds: float) -> str:
     return f"{seconds:.2f} s a step" if seconds >= 0.5 else f"{1 / max(seconds, 1e-6):.1f} steps a second"
 
 
-def smoothed(losses: dict[int, float], points: int = 300) -> list[tuple[int, float, str]]:
-    """Rows (step, loss, line) of the chart: each step's loss, and its trend, thinned to at most ``points`` steps."""
+def smoothed(losses: dict[int, float], points: int = 300) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """The two lines of the chart by step: the loss of each step, and its trend, thinned to at most ``points`` steps."""
     steps = sorted(losses)
     every = max(1, -(-len(steps) // points))
-    rows: list[tuple[int, float, str]] = []
+    each: list[tuple[int, float]] = []
+    calm: list[tuple[int, float]] = []
     trend, weight = 0.0, 0.0
     keep = min(0.98, 1 - 1 / (1 + len(steps) / 20))  # a window of a twentieth of the run
     for position, step in enumerate(steps):
         trend, weight = keep * trend + (1 - keep) * losses[step], keep * weight + (1 - keep)
         if position % every == 0 or position == len(steps) - 1:
-            rows += [(step, losses[step], "each step"), (step, trend / weight, "trend")]
-    return rows
+            each.append((step, losses[step]))
+            calm.append((step, trend / weight))
+    return each, calm
 
 
 @dataclass(frozen=True)
@@ -159,16 +220,16 @@ def planned(job: Job, history: History) -> list[int]:
     if isinstance(job, TrainJob) and (prompts(job) or steps):
         total, every = job.train.steps, job.sample.sample_every
         if every:
-            steps |= set(range(every, total + 1, every)) | {total}
-            if not job.sample.skip_first_sample:
-                steps.add(0)
+            since = max((event.step for event in history.changed if event.key == "sample.sample_every"), default=-1)
+            coming = {*range(every, total + 1, every), total} | ({0} if not job.sample.skip_first_sample else set())
+            steps |= {step for step in coming if step > since}  # up to there it was done as it was asked for then
     return sorted(steps)
 
 
 def prompts(job: TrainJob) -> list[str]:
     """Sample prompts in their order, with the trigger words in them."""
     texts = [*job.sample.prompts, *(item.prompt for item in job.sample.samples)]
-    return [text.replace("[trigger]", job.trigger_word or "") for text in texts]
+    return [text.replace("[trigger]", job.triggers or "") for text in texts]
 
 
 def strip(job: Job, history: History, folder: Path, limit: int = 40) -> Strip:
@@ -179,104 +240,29 @@ def strip(job: Job, history: History, folder: Path, limit: int = 40) -> Strip:
         newest = max((columns.index(step) for step in come), default=0)
         begin = max(1, min(newest + 2, len(columns)) - limit + 1)
         columns = [columns[0], *columns[begin : begin + limit - 1]]
-    texts = prompts(job) if isinstance(job, TrainJob) else []
-    count = max([len(texts), *(index + 1 for column, _, index in history.frames if not column)])
-    told = {index: event.prompt for (column, _, index), event in history.frames.items() if not column}
-    texts = [told.get(index) or (texts[index] if index < len(texts) else "") for index in range(count)]
+    lines = rows(history, prompts(job) if isinstance(job, TrainJob) else [])
     pictures = [
         [
-            folder / event.path if (event := history.frames.get(("", step, index))) else None
+            folder / event.path if (event := history.frames.get(("", step, index))) and event.prompt in (text, "") else None
             for step in columns
         ]
-        for index in range(count)
+        for index, text in lines
     ]
     ready = 1 + max((position for position, step in enumerate(columns) if step in come), default=-1)
-    return Strip(columns, texts, pictures, ready)
+    return Strip(columns, [text for _, text in lines], pictures, ready)
+
+
+def rows(history: History, wanted: Sequence[str] = ()) -> list[tuple[int, str]]:
+    """(index, prompt) of each row of the strip and of the contact sheet: a prompt that was changed while it ran begins a new one.
+
+    ``wanted`` are the prompts of those indices that have no picture yet.
+    """
+    told: dict[int, dict[str, None]] = {}
+    for event in sorted((event for (column, _, _), event in history.frames.items() if not column), key=lambda event: event.step):
+        told.setdefault(event.index, {})[event.prompt] = None
+    count = max([len(wanted), *(index + 1 for index in told)])
+    return [(index, text) for index in range(count) for text in told.get(index) or [wanted[index] if index < len(wanted) else ""]]
 
 
 def next_sample(job: Job, history: History) -> int | None:
     return next((step for step in planned(job, history) if step > history.step), None)
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The progress card: one number, what is left, a sentence, facts."""
-
-    state: str
-    share: float
-    left: str
-    health: tuple[str, str]
-    facts: list[tuple[str, str]]
-
-
-def headline(history: History, job: Job, status: str, ahead: str = "") -> Headline:
-    """What the card says of a run with this status; ``ahead`` is the run it waits for."""
-    step = history.step
-    total = history.total or (job.train.steps if isinstance(job, TrainJob) else 1)
-    share = 1.0 if status == "completed" else min(1.0, step / max(1, total))
-    facts = _facts(history, job, status)
-    place = f"step {step:,} of {total:,}"
-    match status:
-        case "queued":
-            words = f"It starts when {ahead} is done." if ahead else "It starts in a moment."
-            return Headline(status, share, "waiting in line", ("ok", words), facts)
-        case "running":
-            return Headline(status, share, _left(history, place), _health(history, total), facts)
-        case "completed":
-            return Headline(
-                status,
-                share,
-                f"finished at step {step:,}",
-                ("ok", "Ready. Pick the best on the contact sheet."),
-                facts,
-            )
-        case "stopped":
-            words = "Nothing is lost. Continue whenever you like."
-            return Headline(status, share, f"stopped at {place} · everything is saved", ("ok", words), facts)
-        case "interrupted":
-            kept = max(history.saved, default=0)
-            words = f"It was cut off. Continue goes on from {f'step {kept:,}' if kept else 'the beginning'}."
-            return Headline(status, share, f"interrupted at {place}", ("look", words), facts)
-        case _:
-            return Headline(status, share, f"ended at {place}", ("look", _failure(history)), facts)
-
-
-def _left(history: History, place: str) -> str:
-    if history.progress and history.progress.total:
-        done = history.progress
-        return f"{history.phase or done.what} · {done.done:,} of {done.total:,}"
-    if not history.times:
-        return f"{history.phase or 'Getting ready'} …"
-    left = seconds_left(history)
-    return place if left is None else f"{place} · {duration(left)} left"
-
-
-def _health(history: History, total: int) -> tuple[str, str]:
-    if history.warnings:
-        last = history.warnings[-1]
-        return "look", f"{last.message} {last.hint}".strip()
-    if not history.times:
-        return "ok", "Getting ready. The first time takes longest; nothing is stuck."
-    if len(history.times) < ENOUGH:
-        return "ok", "Warming up. The first steps are slower."
-    if history.step >= total:
-        return "ok", "Saving the last checkpoint."
-    return "ok", "Learning. Watch the samples: they say more than any number."
-
-
-def _failure(history: History) -> str:
-    return (
-        f"{history.end.message} {history.end.hint}".strip()
-        if isinstance(history.end, Failed)
-        else "It ended with an error; the log says more."
-    )
-
-
-def _facts(history: History, job: Job, status: str) -> list[tuple[str, str]]:
-    following = next_sample(job, history) if status == "running" else None
-    return [
-        ("speed", speed(history.seconds) if history.seconds and history.step >= ENOUGH else "–"),
-        ("memory", f"{history.memory / 2**30:.1f} GB" if history.memory else "–"),
-        ("saved", f"step {max(history.saved):,}" if history.saved else "–"),
-        ("next sample", f"step {following:,}" if following is not None else "–"),
-    ]

@@ -6,7 +6,8 @@ What is named here needs no torch. Pixels and the caches, which do, are in ``pix
 from .batches import Batches
 from .buckets import Bucket, Placed, bucket_of, place
 from .captions import apply_trigger, dropped, read_caption
-from .pictures import IMAGE_SUFFIXES, PictureError, find_pictures
+from .listing import find_pictures
+from .pictures import IMAGE_SUFFIXES, PictureError
 from .scan import Item, scan
 
 __all__ = [

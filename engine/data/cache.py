@@ -60,6 +60,11 @@ class PictureCache:
         """The file that it is made from."""
         return item.path
 
+    @staticmethod
+    def told(item: Item) -> str:
+        """All that it follows from besides that file and its bucket."""
+        return shown_as(item)
+
     def fill_with(
         self,
         encode: Callable[[Sequence[Item], Tensor], Group],
@@ -94,7 +99,7 @@ class PictureCache:
 
     def group(self, item: Item, bucket: Bucket) -> Group:
         """What was made of it, on the CPU. Not to be changed in place."""
-        return self._shards[self._names[self.file_of(item), shown_as(item), bucket]]
+        return self._shards[self._names[self.file_of(item), self.told(item), bucket]]
 
     def _read_digests(self, items: Sequence[Item], control: Control) -> Iterator[Event]:
         paths = list(dict.fromkeys(map(self.file_of, items)))
@@ -106,7 +111,7 @@ class PictureCache:
                 return
 
     def _work(self, item: Item, bucket: Bucket) -> Work:
-        path, shown = self.file_of(item), shown_as(item)
+        path, shown = self.file_of(item), self.told(item)
         content = f"{self._digests[path]} {bucket[0]}x{bucket[1]}{shown}"
         name = self._names[path, shown, bucket] = _digest_of(content)
         return name, item, bucket
@@ -164,6 +169,10 @@ class MaskCache(PictureCache):
     @staticmethod
     def file_of(item: Item) -> Path:
         return item.mask or item.path
+
+    @staticmethod
+    def told(item: Item) -> str:
+        return shown_as(item) + (" by its transparency" if item.mask == item.path else "")
 
     def fill(self, items: Sequence[Item], placements: Sequence[Placed], control: Control) -> Iterator[Event]:
         """Reads what is missing."""

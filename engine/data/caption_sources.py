@@ -26,6 +26,7 @@ from ..settings import resolve
 from .captions import caption_file, decode_text, read_text
 from .clips import VIDEO_SUFFIXES
 from .kohya import kohya_folders
+from .listing import folders_of, in_order
 from .metadata import TABLES, NoCaptions, Row, caption_in, inside, parse, read_table
 from .pictures import IMAGE_SUFFIXES
 from .words import count, listed, name_of, printable
@@ -56,8 +57,9 @@ class Listing:
 
     folder: Path
     """Holds all of them."""
-    paths: list[Path]
-    said: dict[Path, Said]
+    paths: list[str]
+    said: dict[str, Said]
+    """By path."""
     notes: list[Warned] = field(default_factory=list)
 
 
@@ -75,7 +77,7 @@ def read_listing(file: Path) -> Listing:
             f"{name_of(file)} is not a map of pictures.",
             'It is written {"path of a picture": {"caption": "..."}}. Set path to the folder with the pictures instead.',
         )
-    said: dict[Path, Said] = {}
+    said: dict[str, Said] = {}
     gone = []
     for name, record in entries.items():
         texts = (record if record.strip() else None, None) if isinstance(record, str) else caption_in(file, record)
@@ -83,22 +85,24 @@ def read_listing(file: Path) -> Listing:
         if path is None or path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             gone.append(name)
         else:
-            said[Path(os.path.abspath(path))] = Said(*texts, file.name)
+            said[os.path.abspath(path)] = Said(*texts, file.name)
     if not said:
         raise JobError(f"None of the pictures that {name_of(file)} names is there: {listed(gone)}.", "Check the paths in it.")
-    folder = Path(os.path.commonpath([path.parent for path in said]))
+    folder = Path(os.path.commonpath([os.path.dirname(path) for path in said]))
     notes = []
     if gone:
         notes.append(
             Warned(message=f"{name_of(file)} names {count(len(gone), 'picture')} that {'is' if len(gone) == 1 else 'are'} not there: {listed(gone)}.")
         )
-    return Listing(folder, sorted(said, key=lambda path: path.parts), said, notes)
+    return Listing(folder, sorted(said, key=in_order), said, notes)
 
 
 def find_captions(
-    paths: Sequence[Path], folder: Path, dataset: Dataset, listing: Listing | None = None
+    paths: Sequence[str], folder: Path, dataset: Dataset, listing: Listing | None = None
 ) -> tuple[list[Caption], list[Warned]]:
     """The caption of each of ``paths``, which lie in ``folder``, and what a person should know about them.
+
+    Paths are text here: there may be very many.
 
     Raises JobError, with names, where a picture has none or a file cannot be understood.
     """
@@ -110,41 +114,47 @@ def all_said(paths: Sequence[Path], folder: Path, dataset: Dataset) -> dict[Path
 
     Raises JobError for a file beside a picture that cannot be understood.
     """
-    search = _Search(paths, folder, dataset, None)
-    first = {path: next((one for one in search._said(path) if one.text is not None), None) for path in paths}
+    search = _Search([os.fspath(path) for path in paths], folder, dataset, None)
+    first = {path: next((one for one in search.said(name) if one.text is not None), None) for path, name in zip(paths, search.paths, strict=True)}
     return {path: said for path, said in first.items() if said is not None}
 
 
 class _Search:
     """One look through a data set."""
 
-    def __init__(self, paths: Sequence[Path], folder: Path, dataset: Dataset, listing: Listing | None):
+    def __init__(self, paths: Sequence[str], folder: Path, dataset: Dataset, listing: Listing | None):
         self.paths, self.folder, self.dataset = paths, folder, dataset
         self.ending = caption_file(Path("x"), dataset.caption_ext).name[1:]
-        self.is_json = self.ending.lower() == ".json"
+        self.small_ending = self.ending.lower()
+        self.is_json = self.small_ending == ".json"
         self.listed = listing.said if listing else {}
         self.notes = list(listing.notes) if listing else []
-        self.names: dict[str, set[str]] = {}
-        self.strange: list[Path] = []
+        self.folders = folders_of(paths)
+        self.beside = self._beside()
+        self.strange: list[str] = []
         self.unread: JobError | None = None
-        self.silent: dict[Path, NoCaptions] = {}
+        self.silent: dict[str, NoCaptions] = {}
         self.idle = set(dataset.replacements)
         self.tables = self._tables() if not listing else {}
 
     def result(self) -> tuple[list[Caption], list[Warned]]:
         kohya = kohya_folders(self.paths, self.folder, self.dataset.kohya_folders)
-        found, differing, missing, without_short = [], [], [], []
-        left: list[Path] = []
+        found: list[Caption] = []
+        differing: list[tuple[str, list[Said]]] = []
+        missing: list[str] = []
+        without_short: list[str] = []
+        left: list[str] = []
         named = 0
         for path in self.paths:
-            said = list(self._said(path))
+            said = self.said(path)
             texts = [one for one in said if one.text is not None]
-            short = next((one.short for one in said if one.short is not None), None)
-            if len({(one.text or "").strip() for one in texts}) > 1:
+            if len(texts) > 1 and len({(one.text or "").strip() for one in texts}) > 1:
                 differing.append((path, texts))
-            left += [] if texts else [path]
+            short = next((one.short for one in said if one.short is not None), None)
+            if not texts:
+                left.append(path)
             text = texts[0].text if texts else self.dataset.default_caption
-            home = next((kohya[place] for place in path.parents if place in kohya), None) if kohya else None
+            home = next((kohya[place] for place in Path(path).parents if place in kohya), None) if kohya else None
             if text is None and home:
                 text = home.caption
                 named += text is not None
@@ -170,28 +180,26 @@ class _Search:
             self._tell_kohya({place.name: home.repeats for place, home in kohya.items()}, named)
         return found, self.notes
 
-    def _said(self, path: Path) -> Iterator[Said]:
+    def said(self, path: str) -> list[Said]:
         """What the places say of a picture, in the order in which they count."""
-        if path in self.listed:
-            yield self.listed[path]
-        folder, name = os.path.split(path)
-        names, stem = self._names_in(folder), os.path.splitext(name)[0]
-        text = None
-        if stem.lower() + self.ending.lower() in names:  # a file that is not there is not asked for: with very many that counts
+        said = [self.listed[path]] if path in self.listed else []
+        stem, text = path[: path.rfind(".")], None
+        beside = stem.lower()
+        if beside + self.small_ending in self.beside:
             text, unicode = read_text(path, self.ending)
-            self.strange += [] if unicode else [path.with_name(stem + self.ending)]
+            self.strange += [] if unicode else [stem + self.ending]
         if text is not None and self.is_json:
-            file = path.with_name(stem + self.ending)
-            yield Said(*caption_in(file, parse(file, text)), file.name)
+            file = Path(stem + self.ending)
+            said.append(Said(*caption_in(file, parse(file, text)), file.name))
         elif text is not None:
-            yield Said(text, None, stem + self.ending)
-        if not self.is_json and f"{stem.lower()}.json" in names:
+            said.append(Said(text, None, stem[stem.rfind(os.sep) + 1 :] + self.ending))
+        if not self.is_json and f"{beside}.json" in self.beside:
             # beside a text file it may be anything, unless the short caption is asked for
             needed = (text is None and path not in self.listed) or self.dataset.use_short_captions
-            yield from self._sidecar(path, path.with_name(f"{stem}.json"), needed)
-        yield from self.tables.get(path, ())
+            said += self._sidecar(path, Path(f"{stem}.json"), needed)
+        return said + self.tables[path] if path in self.tables else said
 
-    def _sidecar(self, path: Path, file: Path, needed: bool) -> Iterator[Said]:
+    def _sidecar(self, path: str, file: Path, needed: bool) -> Iterator[Said]:
         text, unicode = read_text(file, ".json")
         if text is None:
             return
@@ -204,36 +212,37 @@ class _Search:
             if needed:
                 raise
             return
-        self.strange += [] if unicode else [file]
+        self.strange += [] if unicode else [str(file)]
         yield said
 
-    def _names_in(self, folder: str) -> set[str]:
-        """What is in a folder, in small letters; each is listed once."""
-        if folder not in self.names:
-            self.names[folder] = {name.lower() for name in os.listdir(folder)}
-        return self.names[folder]
+    def _beside(self) -> set[str]:
+        """The files that may be captions, in small letters: one that is not there is not asked for, which counts with very many."""
+        endings = (self.small_ending, ".json")
+        return {os.path.join(folder, name).lower() for folder in self.folders for name in os.listdir(folder) if name.lower().endswith(endings)}
 
-    def _tables(self) -> dict[Path, list[Said]]:
+    def _tables(self) -> dict[str, list[Said]]:
         """What the tables say of each picture: those of its own folder first, then those further up."""
         folders = {self.folder}
-        for parent in {path.parent for path in self.paths}:
+        for parent in map(Path, self.folders):
             folders |= {place for place in (parent, *parent.parents) if place.is_relative_to(self.folder)}
-        known = {unicodedata.normalize("NFC", str(path)): path for path in self.paths}  # a Mac takes letters and accents apart
-        found: dict[Path, list[Said]] = {}
-        for place in sorted(folders, key=lambda place: (-len(place.parts), place)):
-            for table in (place / name for name in TABLES):
-                if table.name in self._names_in(str(place)) and table.is_file():
-                    for path, said in self._rows(table, known):
-                        found.setdefault(path, []).append(said)
+        ordered = sorted(folders, key=lambda place: (-len(place.parts), place))
+        tables = [place / name for place in ordered for name in TABLES if (place / name).is_file()]
+        if not tables:
+            return {}
+        known = {unicodedata.normalize("NFC", path): path for path in self.paths}  # a Mac takes letters and accents apart
+        found: dict[str, list[Said]] = {}
+        for table in tables:
+            for path, said in self._rows(table, known):
+                found.setdefault(path, []).append(said)
         return found
 
-    def _rows(self, table: Path, known: dict[str, Path]) -> Iterator[tuple[Path, Said]]:
+    def _rows(self, table: Path, known: dict[str, str]) -> Iterator[tuple[str, Said]]:
         try:
             rows = read_table(table, self.dataset.caption_column)
         except JobError as error:
             self.unread = error
             return
-        first: dict[Path, Row] = {}
+        first: dict[str, Row] = {}
         outside, gone, twice = [], [], []
         for row in rows:
             name = inside(row.name)
@@ -261,24 +270,24 @@ class _Search:
                 text = text.replace(old, new)
         return text
 
-    def _missing(self, missing: list[Path]) -> JobError:
+    def _missing(self, missing: list[str]) -> JobError:
         if error := self.unread or next((self.silent[path] for path in missing if path in self.silent), None):
             return error
         for path in missing:
-            if (folder := caption_file(path, self.dataset.caption_ext)).is_dir():
+            if (folder := caption_file(Path(path), self.dataset.caption_ext)).is_dir():
                 return JobError(f"{name_of(folder)} is a folder, and a caption is a text file.", "Rename the folder, and write the caption.")
         return JobError(
-            f"{count(len(missing), 'picture has', 'pictures have')} no caption in {printable(self.folder)}: {listed([name_of(path) for path in missing])}.",
+            f"{count(len(missing), 'picture has', 'pictures have')} no caption in {printable(self.folder)}: {_listed(missing)}.",
             f"Write a {self.dataset.caption_ext} file beside each, or set default_caption.",
         )
 
-    def _tell(self, differing: list[tuple[Path, list[Said]]], without_short: list[Path]) -> None:
+    def _tell(self, differing: list[tuple[str, list[Said]]], without_short: list[str]) -> None:
         if differing:
             path, said = differing[0]
             places = " and ".join(dict.fromkeys(one.place for one in said))
             self.notes.append(
                 Warned(
-                    message=f"{count(len(differing), 'picture has', 'pictures have')} captions that differ, {name_of(path)} for one in {places}: "
+                    message=f"{count(len(differing), 'picture has', 'pictures have')} captions that differ, {name_of(Path(path))} for one in {places}: "
                     f"the one in {said[0].place} counts.",
                     hint="Take the others out of the folder.",
                 )
@@ -286,7 +295,7 @@ class _Search:
         if self.strange:
             self.notes.append(
                 Warned(
-                    message=f"{count(len(self.strange), 'caption is', 'captions are')} not saved as UTF-8: {listed([name_of(path) for path in self.strange])}.",
+                    message=f"{count(len(self.strange), 'caption is', 'captions are')} not saved as UTF-8: {_listed(self.strange)}.",
                     hint="They are read as Windows writes them. Look whether their accents are right, or save them as UTF-8.",
                 )
             )
@@ -295,7 +304,7 @@ class _Search:
         if without_short:
             told = "have no short caption, and keep the long one" if len(without_short) > 1 else "has no short caption, and keeps the long one"
             self.notes.append(
-                Warned(message=f"{count(len(without_short), 'picture')} {told}: {listed([name_of(path) for path in without_short])}.")
+                Warned(message=f"{count(len(without_short), 'picture')} {told}: {_listed(without_short)}.")
             )
 
     def _tell_kohya(self, repeats: dict[str, int], named: int) -> None:
@@ -306,3 +315,7 @@ class _Search:
                 hint="" if self.dataset.kohya_folders else "Set kohya_folders to false if that is not meant.",
             )
         )
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return listed([name_of(Path(path)) for path in paths])

@@ -13,6 +13,8 @@ from .chance import number
 from .words import name_of
 
 TRIGGER = "[trigger]"
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Nothing waits for a pipe that has the name of a caption."""
 
 
 def read_caption(path: Path, caption_ext: str = ".txt") -> str | None:
@@ -20,23 +22,33 @@ def read_caption(path: Path, caption_ext: str = ".txt") -> str | None:
     return read_text(path, caption_ext)[0]
 
 
-def read_text(path: Path, caption_ext: str = ".txt") -> tuple[str | None, bool]:
+def read_text(path: Path | str, caption_ext: str = ".txt") -> tuple[str | None, bool]:
     """The caption, and whether its file was Unicode, as it should be. Other files are read as Windows wrote them."""
     stem, ending = os.path.splitext(path)[0], _ending(caption_ext)
-    for name in (stem + ending, stem + ending.upper()):  # text and no Path: with very many that counts
+    data = _contents(stem + ending)  # text and no Path: with very many that counts
+    if data is None:
+        data = _contents(stem + ending.upper())
+    text, unicode = decode_text(data or b"")
+    return text.strip() or None, unicode
+
+
+def _contents(file: str) -> bytes | None:
+    """The bytes of a file; None if there is no such file. Leaner than ``open``, which counts with very many files."""
+    try:
+        handle = os.open(file, _READ)
         try:
-            with open(name, "rb", buffering=0) as file:
-                data = file.read()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise JobError(
-                f"The caption {name_of(Path(name))} cannot be read: {error.strerror}.",
-                "Allow this user to read it.",
-            ) from error
-        text, unicode = decode_text(data)
-        return text.strip() or None, unicode
-    return None, True
+            data = os.read(handle, 1 << 16)
+            while part := os.read(handle, 1 << 16):
+                data += part
+            return data
+        finally:
+            os.close(handle)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if os.path.isdir(file):  # as Windows says it
+            return None
+        raise JobError(f"The caption {name_of(Path(file))} cannot be read: {error.strerror}.", "Allow this user to read it.") from error
 
 
 def caption_file(path: Path, caption_ext: str = ".txt") -> Path:
@@ -59,7 +71,7 @@ def decode_text(data: bytes) -> tuple[str, bool]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what old Windows editors call Unicode
         return data.decode("utf-16", errors="replace"), True
     try:
-        return data.decode("utf-8-sig"), True
+        return data.removeprefix(codecs.BOM_UTF8).decode(), True
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace"), False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from ..errors import JobError
 from ..jobs import Dataset
 from ..settings import resolve
 from .chance import number
-from .pictures import find_pictures
+from .listing import Stamped, find_pictures
 from .words import count, listed, name_of, printable
 
 
@@ -43,12 +44,12 @@ def find_mates(paths: Sequence[Path], folder: Path, other: Path) -> list[Path | 
     return [mates[0] if mates else None for mates in found]
 
 
-def without_mates(paths: Sequence[Path], folder: Path, dataset: Dataset) -> list[Path]:
-    """Those of ``paths`` in ``folder`` that are to be learned: not what lies in folders in it that hold its reference pictures or masks."""
+def without_mates(files: list[Stamped], folder: Path, dataset: Dataset) -> list[Stamped]:
+    """Those of the files in ``folder`` that are to be learned: not what lies in folders in it that hold its reference pictures, masks or inpainting pictures."""
     root = folder.resolve()
-    others = [resolve(name).resolve() for name in (*dataset.control_path, dataset.mask_path) if name]
-    inside = [other.relative_to(root).parts for other in others if root in other.parents]
-    return [path for path in paths if not any(path.relative_to(folder).parts[: len(parts)] == parts for parts in inside)]
+    others = [resolve(name).resolve() for name in (*dataset.control_path, dataset.mask_path, dataset.inpaint_path) if name]
+    inside = tuple(str(folder / other.relative_to(root)) + os.sep for other in others if root in other.parents)
+    return [file for file in files if not file[0].startswith(inside)] if inside else files
 
 
 def _all_mates(paths: Sequence[Path], folder: Path, controls: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from PIL import Image
@@ -24,6 +24,7 @@ from ..runs.atomic import replace_text
 from ..settings import load_settings, resolve
 from .notes import Notes
 from .pictures import digest
+from .room import Use, touch
 from .samples import HUB, is_elsewhere, samples_of
 from .words import count, listed, printable
 
@@ -50,15 +51,21 @@ def is_gathered(dataset: Dataset) -> bool:
     return not is_elsewhere(dataset.path) or (_place(dataset) / DONE).is_file()
 
 
-def gather(dataset: Dataset, control: Control) -> Iterator[Event]:
-    """Turns the data set into a folder of pictures, if it is none and that was not done before. Stops between rows when asked to."""
+def gather(dataset: Dataset, control: Control) -> Generator[Event, None, Use | None]:
+    """Turns the data set into a folder of pictures, if it is none and that was not done before. Stops between rows when asked to.
+
+    Returns what keeps that folder in the cache for as long as it lives.
+    """
     of_no_use = dataset.differs("image_column", "hf_config", "hf_split")
     if of_no_use and not is_elsewhere(dataset.path):
         yield Warned(message=f"{' and '.join(of_no_use)} {'has' if len(of_no_use) == 1 else 'have'} no effect: {dataset.path} is a folder.")
+    if not is_elsewhere(dataset.path):
+        return None
+    use = Use(folder := _place(dataset))
     if is_gathered(dataset):
-        return
+        touch(folder / DONE)
+        return use
     yield Phase(name="Fetching pictures")
-    folder = _place(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [int(path.stem) for path in folder.iterdir() if path.stem.isdigit() and path.suffix != ".txt"]
     start = max(rows, default=-1) + 1
@@ -82,6 +89,7 @@ def gather(dataset: Dataset, control: Control) -> Iterator[Event]:
         yield Warned(message=f"{count(len(broken), 'row')} of {dataset.path} {'has' if len(broken) == 1 else 'have'} no picture that can be read: {listed(broken)}.")
     getattr(os, "sync", lambda: None)()  # all pictures are on the disk before the folder counts as whole
     replace_text(folder / DONE, json.dumps({"source": dataset.path, "pictures": len(rows)}))
+    return use
 
 
 def _place(dataset: Dataset) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,8 @@ from typing import NamedTuple
 from ..settings import load_settings
 from .clips import MOVING_SUFFIXES, VIDEO_SUFFIXES, Clip, probe
 from .facts import Facts, is_whole, look_at_head, parse_facts
-from .notes import Notes, stamp_of
+from .listing import Stamped
+from .notes import Notes
 from .pictures import PictureError
 
 
@@ -26,28 +26,27 @@ class Head(NamedTuple):
     """Why it cannot be read, if it cannot: goes on after its name."""
 
 
-def read_heads(paths: Sequence[Path], several: bool) -> list[Head]:
-    """Of each of ``paths``. With ``several`` frames wanted, a GIF or WebP that moves is a video."""
+def read_heads(files: Sequence[Stamped], several: bool) -> list[Head]:
+    """Of each of the files. With ``several`` frames wanted, a GIF or WebP that moves is a video."""
     notes = Notes(load_settings().folder("cache"))
-    names = {path: os.fspath(path) for path in paths}
-    ending = {path: path.suffix.lower() for path in paths}
-    stills = [name for path, name in names.items() if ending[path] not in VIDEO_SUFFIXES]
-    heads = {name: _head(line) for name, line in notes.of_files("head", stamped(stills), lambda path: look_at_head(path).dump(), is_whole)}
-    videos = [name for path, name in names.items() if ending[path] in VIDEO_SUFFIXES or (several and ending[path] in MOVING_SUFFIXES and heads[name][1])]
-    clips = dict(notes.of_files("clip", stamped(videos), _probed, lambda line: not line.startswith(_FAULT)))
-    return [_of_clip(clips[name]) if name in clips else heads[name][0] for name in names.values()]
+    endings = [_ending(name) for name, _ in files]
+    stills = [file for file, ending in zip(files, endings, strict=True) if ending not in VIDEO_SUFFIXES]
+    facts = [_head(line) for _, line in notes.of_files("head", stills, lambda path: look_at_head(path).dump(), is_whole)]
+    may_move = bool(several and MOVING_SUFFIXES.intersection(endings))
+    if len(stills) == len(files) and not may_move:
+        return [head for head, _ in facts]
+    heads = {name: found for (name, _), found in zip(stills, facts, strict=True)}
+    videos = [
+        file
+        for file, ending in zip(files, endings, strict=True)
+        if ending in VIDEO_SUFFIXES or (several and ending in MOVING_SUFFIXES and heads[file[0]][1])
+    ]
+    clips = dict(notes.of_files("clip", videos, _probed, lambda line: not line.startswith(_FAULT)))
+    return [_of_clip(clips[name]) if name in clips else heads[name][0] for name, _ in files]
 
 
-def stamped(names: list[str]) -> list[tuple[str, str]]:
-    """Paths with the stamps that tell whether their files changed, in order."""
-    return [(name, _stamp(name)) for name in sorted(names)]
-
-
-def _stamp(name: str) -> str:
-    try:
-        return stamp_of(os.stat(name))
-    except OSError:
-        return ""  # a link to nothing
+def _ending(name: str) -> str:
+    return name[name.rfind(".") :].lower()
 
 
 def _head(line: str) -> tuple[Head, bool]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import JobError
+from .listing import folders_of
 from .words import name_of
 
 MOST = 10_000
@@ -28,7 +29,7 @@ class Folder(NamedTuple):
     caption: str | None
 
 
-def kohya_folders(paths: Sequence[Path], folder: Path, wanted: bool | None) -> dict[Path, Folder]:
+def kohya_folders(paths: Sequence[str], folder: Path, wanted: bool | None) -> dict[Path, Folder]:
     """For each folder that counts as one: what its name says. ``wanted`` is the job's ``kohya_folders``.
 
     With None, only where every picture lies in a sub-folder of that kind; with True also ``folder`` itself, and those
@@ -36,8 +37,9 @@ def kohya_folders(paths: Sequence[Path], folder: Path, wanted: bool | None) -> d
     """
     if wanted is False:
         return {}
-    tops = {path.relative_to(folder).parts[0] if path.parent != folder else "" for path in paths}
-    if wanted is None and not (all(path.parent.parent == folder for path in paths) and _are_unmistakable(sorted(tops))):
+    homes = list(map(Path, folders_of(paths)))
+    tops = {home.relative_to(folder).parts[0] if home != folder else "" for home in homes}
+    if wanted is None and not (all(home.parent == folder for home in homes) and _are_unmistakable(sorted(tops))):
         return {}
     named = {folder / top: _read(folder / top) for top in sorted(tops)}
     return {place: found for place, found in named.items() if found}

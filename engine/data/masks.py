@@ -1,4 +1,4 @@
-"""What of a picture is learned: a mask of the same name in another folder, or the picture's own transparency."""
+"""What of a picture is learned: a mask of the same name in another folder, or the picture's own transparency; and what of it is drawn anew."""
 
 from __future__ import annotations
 
@@ -22,14 +22,26 @@ def find_masks(paths: Sequence[Path], folder: Path, dataset: Dataset) -> list[Pa
         raise JobError("A data set has both alpha_mask and mask_path.", "Leave one of them out.")
     if dataset.alpha_mask:
         return [None if path.suffix.lower() in VIDEO_SUFFIXES else path for path in paths]
-    if not dataset.mask_path:
+    return _mates(paths, folder, dataset.mask_path, dataset.allow_missing, "mask", "learn such pictures whole")
+
+
+def find_erased(paths: Sequence[Path], folder: Path, dataset: Dataset) -> list[Path | None]:
+    """Of each of ``paths``, the copy whose transparency says what is drawn anew; None where all of it is.
+
+    One that is missing is an error, unless the data set allows it.
+    """
+    return _mates(paths, folder, dataset.inpaint_path, dataset.allow_missing, "inpainting picture", "have such pictures drawn as a whole")
+
+
+def _mates(paths: Sequence[Path], folder: Path, other: str | None, may_miss: bool, noun: str, else_so: str) -> list[Path | None]:
+    if not other:
         return [None] * len(paths)
-    masks = resolve(dataset.mask_path)
-    found = find_mates(paths, folder, masks)
-    missing = [path for path, mask in zip(paths, found, strict=True) if mask is None]
-    if missing and not dataset.allow_missing:
+    place = resolve(other)
+    found = find_mates(paths, folder, place)
+    missing = [path for path, mate in zip(paths, found, strict=True) if mate is None]
+    if missing and not may_miss:
         raise JobError(
-            f"{count(len(missing), 'picture has', 'pictures have')} no mask in {printable(masks)}: {listed([name_of(path) for path in missing])}.",
-            "Put one there under the same name, or set allow_missing to learn such pictures whole.",
+            f"{count(len(missing), 'picture has', 'pictures have')} no {noun} in {printable(place)}: {listed([name_of(path) for path in missing])}.",
+            f"Put one there under the same name, or set allow_missing to {else_so}.",
         )
     return found

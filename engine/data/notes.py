@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ CHUNK, LARGE_CHUNK = 256, 4096
 TABLE = """
 CREATE TABLE IF NOT EXISTS notes (topic TEXT, path BLOB, stamp TEXT, value TEXT, PRIMARY KEY (topic, path)) WITHOUT ROWID
 """
+_NAMES = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
+"""As ``os.fsdecode`` does it, which counts with very many names."""
 SETTLED = 2.0
 """Seconds after which a file's time tells one version from the next; some disks count in steps of two."""
 
@@ -45,7 +48,7 @@ class Notes:
     def of_files(
         self, topic: str, files: Sequence[tuple[str, str]], find_out: Callable[[Path], str], valid: Callable[[str], bool] = bool
     ) -> Iterator[tuple[str, str]]:
-        """What is known of many files of one folder, given as (path, stamp) in the order of their names.
+        """What is known of many files, given as (path, stamp), those of a folder one after the other.
 
         As ``about``, and in a tenth of its time where all is known. A note that is not ``valid`` is found out anew.
         """
@@ -72,12 +75,12 @@ class Notes:
         """Path → stamp and value of all that is noted between the first and the last of these files."""
         if not self._file.exists():
             return {}
-        names = [os.fsencode(files[0][0]), os.fsencode(files[-1][0])]
+        names = [os.fsencode(chosen(path for path, _ in files)) for chosen in (min, max)]
         try:
             with closing(self._open()) as database:
                 query = "SELECT path, stamp, value FROM notes WHERE topic = ? AND path BETWEEN ? AND ?"
-                rows = database.execute(query, [topic, min(names), max(names)])
-                return {os.fsdecode(path): (stamp, value) for path, stamp, value in rows}
+                rows = database.execute(query, [topic, *names])
+                return {path.decode(*_NAMES): (stamp, value) for path, stamp, value in rows}
         except sqlite3.Error as error:
             self._forget(error)
             return {}

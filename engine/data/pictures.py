@@ -1,16 +1,15 @@
-"""Picture files: which there are in a folder, how large each is, and its pixels as upright sRGB.
+"""Picture files: how large each is, and its pixels as upright sRGB.
 
-Every fault of a file becomes a PictureError that names it. Knows nothing of captions, of buckets or of torch.
+Every fault of a file becomes a PictureError that names it. Knows nothing of folders, of captions, of buckets or of torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import stat
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from ..errors import JobError
-from .words import name_of, printable
+from .words import name_of
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"}
@@ -27,8 +26,6 @@ FOREIGN_SUFFIXES = frozenset(
     {".heic", ".heif", ".jxl", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".svg"}
 )
 """Pictures that cannot be read here; a person should hear of them."""
-NOT_DATA = frozenset({"_controls", "__MACOSX"})
-"""Folders whose pictures are not for training."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -48,46 +45,6 @@ class PictureError(JobError):
             f"{name_of(path)} cannot be read: {reason}.", "Replace the file, or take it out of the folder."
         )
         self.path, self.reason = path, reason
-
-
-def find_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder and of the folders in it, in the order of their names. Hidden ones are left out."""
-    return find_files(folder, IMAGE_SUFFIXES)
-
-
-def find_foreign(folder: Path) -> list[Path]:
-    """Pictures of kinds that cannot be read here, in the order of their names."""
-    return find_files(folder, FOREIGN_SUFFIXES)
-
-
-def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Files with these endings in a folder and in the folders in it, in the order of their names. JobError where it cannot be read.
-
-    Hidden ones are left out.
-    """
-
-    def refuse(error: OSError) -> None:
-        where = printable(error.filename or folder)
-        if isinstance(error, PermissionError):
-            raise JobError(
-                f"The folder {where} is locked.", "Allow this user to open it and to read its files."
-            ) from error
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise JobError(f"There is no folder {where}.", "Check the path of the data set.") from error
-        raise JobError(
-            f"The folder {where} cannot be read: {error.strerror}.", "Check the disk or the network."
-        ) from error
-
-    found: list[tuple[list[str], Path]] = []
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in NOT_DATA]
-        parts = Path(parent).relative_to(folder).parts
-        found += [([*parts, name], Path(parent, name)) for name in files if _ending(name) in suffixes and not name.startswith(".")]
-    return [path for _, path in sorted(found)]
-
-
-def _ending(name: str) -> str:
-    return name[name.rfind(".") :].lower()
 
 
 def measure(path: Path) -> tuple[int, int]:

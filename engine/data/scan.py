@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from .controls import find_controls, without_mates
 from .crops import CENTRE, Focus
 from .gather import folder_of
 from .heads import Head, read_heads
-from .masks import find_masks
-from .pictures import IMAGE_SUFFIXES, PictureError, find_files, find_foreign
+from .listing import Stamped, list_files, stamped
+from .masks import find_erased, find_masks
+from .pictures import PictureError
 from .subjects import find_focuses
 from .words import count, listed, name_of, printable
 
@@ -42,6 +44,8 @@ class Item:
     """Shown upside down."""
     mask: Path | None = None
     """What is learned of it: a picture, or its own file, whose alpha it is then."""
+    erased: Path | None = None
+    """A copy of it whose transparency says what is drawn anew."""
     background: str = "white"
     """Colour behind what is transparent."""
     focus: Focus = CENTRE
@@ -76,39 +80,43 @@ def scan(dataset: Dataset, trigger: str | None = None, index: int = 0, notes: li
     """
     given = folder_of(dataset)
     listing = read_listing(given) if given.suffix.lower() == ".json" and given.is_file() else None
-    folder, paths = (listing.folder, listing.paths) if listing else (given, without_mates(find_media(given), given, dataset))
+    folder = listing.folder if listing else given
+    files, foreign = (stamped(listing.paths), []) if listing else _found_in(given, dataset)
     if not wants_videos(dataset):
-        paths, videos = _apart(paths)
-        if videos and not paths:
+        files, videos = _apart(files)
+        if videos and not files:
             raise JobError(
                 f"There are only videos in {printable(folder)}, and no pictures.",
                 "Set num_frames to how many frames of each are to be learned, with a base model that makes videos; 1 takes the first of each as a picture.",
             )
         if videos and notes is not None:
-            told = f"{count(len(videos), 'video is', 'videos are')} left aside: {listed([name_of(path) for path in videos])}."
+            told = f"{count(len(videos), 'video is', 'videos are')} left aside: {listed([name_of(Path(path)) for path in videos])}."
             notes.append(Warned(message=told, hint="Set num_frames of the data set to learn from them."))
-    if not paths:
-        raise JobError(
-            f"There are no pictures in {printable(folder)}.",
-            foreign_hint(find_foreign(folder)) or "Add .jpg, .png or .webp files.",
-        )
+    if not files:
+        raise JobError(f"There are no pictures in {printable(folder)}.", foreign_hint(foreign) or "Add .jpg, .png or .webp files.")
+    if foreign and notes is not None:
+        left = count(len(foreign), "picture is left out", "pictures are left out")
+        notes.append(Warned(message=f"{left}: {listed([name_of(Path(path)) for path in foreign])}.", hint=foreign_hint(foreign)))
     several = dataset.auto_frame_count or (dataset.num_frames or 1) > 1
-    paths, heads, broken = _apart_broken(paths, read_heads(paths, several))
+    names, heads, broken = _apart_broken([name for name, _ in files], read_heads(files, several))
+    del files
     if notes is not None:
         notes += left_out(broken)
-    captions, known = find_captions(paths, folder, dataset, listing)
+    captions, known = find_captions(names, folder, dataset, listing)
+    paths = [Path(name) for name in names]
     wording_of(dataset)  # raises where the file of random triggers is not there
     if notes is not None:
         notes += [*known, *wording_notes(dataset, [apply_trigger(caption.text, trigger) for caption in captions])]
     controls = find_controls(paths, folder, dataset)
     masks = find_masks(paths, folder, dataset)
+    erased = find_erased(paths, folder, dataset)
     focuses = find_focuses(paths, [(head.width, head.height) for head in heads], folder, dataset.crop)
     return [
         Item(
-            path, head.width, head.height, apply_trigger(caption.text, trigger), index, flip, mates, upside_down, mask, dataset.alpha_color, focus,
+            path, head.width, head.height, apply_trigger(caption.text, trigger), index, flip, mates, upside_down, mask, copy, dataset.alpha_color, focus,
             short=None if caption.short is None else apply_trigger(caption.short, trigger), repeats=caption.repeats, clip=head.clip,
         )
-        for path, head, caption, mates, mask, focus in zip(paths, heads, captions, controls, masks, focuses, strict=True)
+        for path, head, caption, mates, mask, copy, focus in zip(paths, heads, captions, controls, masks, erased, focuses, strict=True)
         for upside_down in ((False, True) if dataset.flip_y else (False,))
         for flip in ((False, True) if dataset.flip_x else (False,))
     ]
@@ -116,22 +124,29 @@ def scan(dataset: Dataset, trigger: str | None = None, index: int = 0, notes: li
 
 def find_media(folder: Path) -> list[Path]:
     """The pictures and videos of a folder and of the folders in it, in the order of their names."""
-    return find_files(folder, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    return [Path(path) for path, _ in list_files(folder).media()]
+
+
+def _found_in(folder: Path, dataset: Dataset) -> tuple[list[Stamped], list[str]]:
+    """Pictures and videos that are to be learned, and pictures of kinds that cannot be read."""
+    found = list_files(folder)
+    return without_mates(found.media(), folder, dataset), found.foreign
 
 
 def wants_videos(dataset: Dataset) -> bool:
     return dataset.num_frames is not None or dataset.auto_frame_count
 
 
-def _apart(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Pictures, and videos."""
-    videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
-    return [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES], videos
+def _apart(files: list[Stamped]) -> tuple[list[Stamped], list[str]]:
+    """Pictures, and the paths of videos."""
+    videos = [path for path, _ in files if os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES]
+    aside = set(videos)
+    return [file for file in files if file[0] not in aside] if videos else files, videos
 
 
-def foreign_hint(paths: list[Path]) -> str:
+def foreign_hint(paths: list[str]) -> str:
     """What to do about pictures that cannot be read here; empty if there are none."""
-    kinds = sorted({path.suffix[1:].upper() for path in paths})
+    kinds = sorted({Path(path).suffix[1:].upper() for path in paths})
     return (
         f"{count(len(paths), 'file is', 'files are')} of a kind that cannot be read ({', '.join(kinds)}). Save as JPEG or PNG."
         if paths
@@ -139,9 +154,11 @@ def foreign_hint(paths: list[Path]) -> str:
     )
 
 
-def _apart_broken(paths: list[Path], heads: list[Head]) -> tuple[list[Path], list[Head], list[PictureError]]:
+def _apart_broken(paths: list[str], heads: list[Head]) -> tuple[list[str], list[Head], list[PictureError]]:
     """The paths and heads of what can be read, and what is wrong with the others. Raises JobError where all are broken."""
-    broken = [PictureError(path, head.reason) for path, head in zip(paths, heads, strict=True) if head.reason]
+    broken = [PictureError(Path(path), head.reason) for path, head in zip(paths, heads, strict=True) if head.reason]
+    if not broken:
+        return paths, heads, []
     if len(broken) == len(paths) == 1:
         raise broken[0]
     if len(broken) == len(paths):

@@ -11,7 +11,7 @@ from ..events import Event, Progress, Warned
 from ..settings import load_settings
 from .clips import VIDEO_SUFFIXES
 from .facts import is_whole, look_at, parse_facts
-from .heads import stamped
+from .listing import stamped
 from .notes import Notes
 from .pictures import PictureError
 from .scan import Item, broken_list, left_out
@@ -22,7 +22,7 @@ EVERY = 256
 
 
 def whole_items(items: Sequence[Item], control: Control) -> Generator[Event, None, list[Item]]:
-    """Yields what is wrong; returns the items whose pictures, reference pictures and masks can all be decoded.
+    """Yields what is wrong; returns the items whose pictures, reference pictures, masks and inpainting pictures can all be decoded.
 
     Videos are not looked at. Raises JobError where no item is left, and Stopped when asked to stop.
     """
@@ -37,13 +37,13 @@ def whole_items(items: Sequence[Item], control: Control) -> Generator[Event, Non
     own = {item.path for item in items}
     if mates := [error for error in broken if error.path not in own]:
         gone = {item.path for item in items} - {item.path for item in kept} - {error.path for error in broken}
-        yield Warned(message=f"{count(len(mates), 'of them is a mask or reference picture', 'of them are masks or reference pictures')}: {count(len(gone), 'picture')} that {'needs' if len(gone) == 1 else 'need'} them {'is' if len(gone) == 1 else 'are'} left out too.")
+        yield Warned(message=f"{count(len(mates), 'of them goes with another picture', 'of them go with other pictures')}: {count(len(gone), 'picture')} that {'needs' if len(gone) == 1 else 'need'} them {'is' if len(gone) == 1 else 'are'} left out too.")
     return kept
 
 
 def _files(item: Item) -> set[Path]:
     """The pictures that are decoded for it."""
-    return {path for path in (item.path, *item.controls, item.mask) if path and path.suffix.lower() not in VIDEO_SUFFIXES}
+    return {path for path in (item.path, *item.controls, item.mask, item.erased) if path and path.suffix.lower() not in VIDEO_SUFFIXES}
 
 
 def _faults(names: list[str], control: Control) -> Generator[Event, None, dict[str, str]]:

@@ -115,7 +115,7 @@ ARCHITECTURES = (
         pixel_multiple=64,
         pipelines=("StableDiffusionPipeline",),
         arch_names=("sd1",),
-        defaults=ModelDefaults(width=512, height=512, sample_steps=30, guidance_scale=7.5, resolution=[512]),
+        defaults=ModelDefaults(width=512, height=512, sample_steps=30, guidance_scale=7.5, max_sequence_length=77, resolution=[512]),
         kohya=Kohya("stable-diffusion-v1", "diffusers", "sd_v1"),
     ),
     FamilyInfo(
@@ -127,7 +127,7 @@ ARCHITECTURES = (
         pipelines=("StableDiffusionPipeline",),
         signs={"unet/config.json": {"cross_attention_dim": 1024}},
         arch_names=("sd2",),
-        defaults=ModelDefaults(width=768, height=768, sample_steps=30, guidance_scale=7.5, resolution=[768]),
+        defaults=ModelDefaults(width=768, height=768, sample_steps=30, guidance_scale=7.5, max_sequence_length=77, resolution=[768]),
         kohya=Kohya("stable-diffusion-v2-768-v", "diffusers", "sd_v2_v", more={"ss_v2": "True"}),
     ),
     FamilyInfo(
@@ -138,7 +138,7 @@ ARCHITECTURES = (
         pixel_multiple=32,
         pipelines=("StableDiffusionXLPipeline",),
         arch_names=("ssd", "vega"),
-        defaults=ModelDefaults(sample_steps=30, guidance_scale=5.0, resolution=[1024]),
+        defaults=ModelDefaults(sample_steps=30, guidance_scale=5.0, max_sequence_length=77, resolution=[1024]),
         kohya=Kohya("stable-diffusion-xl-v1-base", "https://github.com/Stability-AI/generative-models", "sdxl_base_v1-0"),
     ),
     FamilyInfo(
@@ -150,7 +150,8 @@ ARCHITECTURES = (
         arch_names=("sd35",),
         defaults=ModelDefaults(guidance_scale=4.5, max_sequence_length=256, resolution=[1024]),
         kohya=Kohya("stable-diffusion-3", "diffusers", "sd3", "networks.lora_sd3"),
-    ),    FamilyInfo(
+    ),
+    FamilyInfo(
         name="qwen_image",
         title="Qwen-Image",
         dotted="qwen_image:QwenImage",
@@ -254,6 +255,18 @@ ARCHITECTURES = (
             resolution=[512, 704],
         ),
         kohya=_WAN_FILES,
+    ),
+    FamilyInfo(
+        name="ltx_video",
+        title="LTX-Video",
+        dotted="ltx_video:LtxVideo",
+        task="video",
+        pixel_multiple=32,
+        pipelines=("LTXPipeline",),
+        defaults=ModelDefaults(
+            width=704, height=480, sample_steps=50, guidance_scale=3.0, max_sequence_length=128, num_frames=161, fps=25, resolution=[512],
+        ),
+        experimental=True,
     ),
     FamilyInfo(
         name="cogview4",

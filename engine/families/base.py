@@ -79,6 +79,10 @@ class ModelFamily(ABC):
     """Regular expression over the names of the denoiser's modules."""
     text_lora_targets: ClassVar[Mapping[str, str]] = {}
     """The same for each text encoder that can carry a LoRA, by its part. Empty: only all their weights can be trained."""
+    word_keys: ClassVar[Mapping[str, str]] = {}
+    """Text encoder that can be taught a new word → what its vectors are called in files. Empty: none can."""
+    decorated: ClassVar[str | None] = None
+    """Of the conditioning, the text features that learned vectors can be put behind: nothing in them is hidden by a mask. None: none can."""
     latent_multiple: ClassVar[int] = 2
     """Sides of the latents are multiples of this: the denoiser's patch."""
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder",)
@@ -101,6 +105,8 @@ class ModelFamily(ABC):
     """Reference pictures that must go with a prompt."""
     max_controls: ClassVar[int] = 0
     """Reference pictures that may go with a prompt."""
+    inpaints: ClassVar[bool] = False
+    """Whether it looks at pictures of which a part is drawn anew: ``practise`` is told which by ``anew``, B 1 h w of 0 and 1, in the conditioning."""
     own_frame: ClassVar[bool] = False
     """Whether the reference picture is the first frame of the video itself, where the data names no other."""
     sees_controls: ClassVar[bool] = False
@@ -188,6 +194,10 @@ class ModelFamily(ABC):
     def practise(self, clean: Tensor, cond: Conditioning, rng: torch.Generator) -> Conditioning:
         """The conditioning of a training step, where the family makes some of it from the ``clean`` latents or leaves some out."""
         return cond
+
+    def without_effect(self, erased: bool) -> list[str]:
+        """Settings of ``model.model_kwargs`` that change nothing; ``erased``: the data says what of some pictures is drawn anew."""
+        return []
 
     def counts(self, noisy: Tensor, cond: Conditioning) -> Tensor | None:
         """1 where an answer counts in the loss and 0 where the model is shown the truth; None where all count."""

@@ -24,6 +24,7 @@ class Chroma(ModelFamily):
     name = "chroma"
     pipeline_class = ChromaPipeline
     lora_targets = Flux.lora_targets
+    word_keys = {"text_encoder": "t5xxl"}
     default_form = "comfyui"
     text_batch = 1
 

@@ -17,6 +17,8 @@ class Flux(ModelFamily):
         r"(attn\.(to_[qkv]|add_[qkv]_proj|to_out\.0|to_add_out)|ff(_context)?\.net\.(0\.proj|2)|proj_mlp|proj_out)"
     )
     text_parts = ("text_encoder", "text_encoder_2")
+    word_keys = {"text_encoder": "clip_l", "text_encoder_2": "t5xxl"}
+    decorated = "prompt_embeds"
 
     def encode_prompts(self, prompts):
         length = self.defaults.max_sequence_length or 512

@@ -41,9 +41,10 @@ class HiDreamImageEditingPipeline(HiDreamImagePipeline):
         pooled_prompt_embeds: Tensor | None = None,
         negative_pooled_prompt_embeds: Tensor | None = None,
         max_sequence_length: int = 128,
+        max_seq: int = 0,
         **named: Any,
     ) -> Any:
-        """A picture of the size of ``image`` unless told otherwise. ``guidance_scale`` up to 1 draws without guidance."""
+        """A picture of the size of ``image`` unless told otherwise. ``guidance_scale`` up to 1 draws without guidance; ``max_seq`` as for ``make_room``."""
         if image is None:
             raise ValueError("HiDream E1 edits pictures: give it one as image.")
         guided = guidance_scale > 1
@@ -79,7 +80,7 @@ class HiDreamImageEditingPipeline(HiDreamImagePipeline):
             blind, wordless, both = left.chunk(3)
             return (_steered(blind, wordless, both, guidance_scale, image_guidance_scale),)
 
-        make_room(self.transformer)
+        make_room(self.transformer, max_seq)
         hooks = [self.transformer.register_forward_pre_hook(show, with_kwargs=True), self.transformer.register_forward_hook(answer)]
         usual, self.default_sample_size = self.default_sample_size, side_of(width, height) / self.vae_scale_factor
         try:
@@ -100,7 +101,10 @@ def _steered(blind: Tensor, wordless: Tensor, both: Tensor, words: float, pictur
     return blind + picture * (towards * length.clamp(max=1.0) - blind)
 
 
-def make_room(transformer: nn.Module) -> None:
-    """For two pictures side by side: its config tells of one. What it is not filled with counts, so there must be just as much."""
+def make_room(transformer: nn.Module, patches: int = 0) -> None:
+    """For two pictures side by side: its config tells of one. What it is not filled with counts, so there must be just as much.
+
+    ``patches`` of both, where that is not what the config tells: E1-Full learnt with 4608, two of 768 pixels a side.
+    """
     config = transformer.config
-    transformer.max_seq = 2 * config.max_resolution[0] * config.max_resolution[1] // config.patch_size**2
+    transformer.max_seq = patches or 2 * config.max_resolution[0] * config.max_resolution[1] // config.patch_size**2

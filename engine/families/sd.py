@@ -19,6 +19,7 @@ class UNetFamily(ModelFamily):
     denoiser_part = "unet"
     default_form = "kohya"
     objective = "denoising"
+    decorated = "prompt_embeds"
 
     def predict(self, noisy, sigma, cond):
         return self.denoiser(
@@ -38,6 +39,7 @@ class SD15(UNetFamily):
     name = "sd15"
     pipeline_class = StableDiffusionPipeline
     text_lora_targets = {"text_encoder": CLIP}
+    word_keys = {"text_encoder": "clip_l"}
     latent_multiple = 8
     # the checker would be held on the processor, where no sample is
     pipeline_options = {"safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False}

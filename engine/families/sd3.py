@@ -16,6 +16,8 @@ class SD3(ModelFamily):
         r"(attn2?\.(to_[qkv]|add_[qkv]_proj|to_out\.0|to_add_out)|ff(_context)?\.net\.(0\.proj|2))"
     )
     text_parts = ("text_encoder", "text_encoder_2", "text_encoder_3")
+    word_keys = {"text_encoder": "clip_l", "text_encoder_2": "clip_g", "text_encoder_3": "t5xxl"}
+    decorated = "prompt_embeds"
     text_lora_targets = {"text_encoder": CLIP, "text_encoder_2": CLIP}  # T5 is too large, and diffusers reads none for it
 
     def encode_prompts(self, prompts, pictures=()):

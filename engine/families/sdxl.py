@@ -13,6 +13,7 @@ class SDXL(UNetFamily):
     pipeline_class = StableDiffusionXLPipeline
     text_parts = ("text_encoder", "text_encoder_2")
     text_lora_targets = {"text_encoder": CLIP, "text_encoder_2": CLIP}
+    word_keys = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
     latent_multiple = 4
 
     def encode_prompts(self, prompts, pictures=()):

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from ..errors import JobError
-from .base import Job
+from .base import Job, Strict
 from .load import load_job
 
-CHANGEABLE = ("train.lr", "train.steps", "sample.sample_every", "save.save_every")
+CHANGEABLE = ("train.lr", "train.steps", "sample.sample_every", "sample.prompts", "sample.samples", "save.save_every")
 
 
 def value_of(job: Job, key: str) -> Any:
+    """As JSON holds it."""
     section, _, name = key.partition(".")
-    return getattr(getattr(job, section, None), name, None)
+    part = getattr(job, section, None)
+    return part.model_dump(mode="json", include={name}).get(name) if isinstance(part, Strict) else None
 
 
 def with_values(job: Job, values: Mapping[str, Any], step: int = 0) -> Job:
@@ -29,3 +33,20 @@ def with_values(job: Job, values: Mapping[str, Any], step: int = 0) -> Job:
     if "train.steps" in values and value_of(changed, "train.steps") <= step:
         raise JobError(f"train.steps {values['train.steps']} is not more than the {step} that are done.", "Ask it to stop instead.")
     return changed
+
+
+def different(then: Job, now: Job) -> list[str]:
+    """What the two do not have alike, each as a sentence part: ``train.lr was 0.0001, is 0.001``."""
+    old, new = flat(then), flat(now)
+    return [f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Settings by dotted key, those of lists of sections by their number too."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {inner: one for key, some in value.items() for inner, one in flat(some, f"{path}.{key}".removeprefix(".")).items()}
+    if isinstance(value, list) and value and all(isinstance(inner, Mapping) for inner in value):
+        return {inner: one for index, some in enumerate(value) for inner, one in flat(some, f"{path}[{index}]").items()}
+    return {path: value}

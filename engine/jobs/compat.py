@@ -16,9 +16,14 @@ from ..errors import JobError
 from ..events import Warned
 from . import compat_keys as keys
 from .base import SampleItem, Strict
+from .compat_adapters import read_adapter
+from .compat_objectives import check_unwise, read_captions, read_objectives
 from .compat_prompts import split_flags
+from .compat_validation import read_validation
+from .compat_words import read_words
 from .data import Dataset
-from .train import Adapter, Dora, Ema, Logging, Lokr, Lora, Sample, Save, Train, TrainModel
+from .networks import Adapter, Dora, Lokr, Lora
+from .train import Ema, Logging, Sample, Save, Slider, Train, TrainModel
 
 OURS: dict[str, tuple[type[Strict], ...]] = {
     "process": (), "model": (TrainModel,), "network": (Lora, Lokr, Dora), "train": (Train,), "ema": (Ema,), "save": (Save,),
@@ -90,9 +95,18 @@ class _Reader:
 
     def job(self, process: Section) -> tuple[dict[str, Any], list[Warned]]:
         parts = {part: process.pop(part, None) or {} for part in ("model", "train", "sample", "save", "logging")}
-        network, datasets = process.pop("network", None), process.pop("datasets", None) or []
+        network, adapter, datasets = process.pop("network", None), process.pop("adapter", None), process.pop("datasets", None) or []
         job: dict[str, Any] = {"name": self.name, "trigger_word": process.pop("trigger_word", None)}
         seed = process.pop("training_seed", None)
+        logging = {key: value for key in ("log_dir", "performance_log_every") if (value := process.pop(key, None))}
+        words = read_words(process, self.note)
+        job |= words
+        trigger = job["trigger_word"] or words.get("embedding", {}).get("trigger")
+        if slider := _given(_section(process.pop("slider", None) or {}, "slider")):
+            job["slider"] = {key: value for key, value in slider.items() if key in Slider.model_fields}
+            self.idle += [f"slider.{key}" for key in slider if key not in Slider.model_fields]
+        if replacements := process.pop("replacements", None):
+            job["replacements"] = replacements
         self.section("process", process, "")
         train, sample = _section(parts["train"], "train"), _section(parts["sample"], "sample")
         if not train.pop("disable_sampling", False):
@@ -100,13 +114,22 @@ class _Reader:
         else:
             train.pop("skip_first_sample", None)
             sample |= {"sample_every": None, "skip_first_sample": True}
+        if (again := train.pop("force_first_sample", None)) is not None:
+            sample.setdefault("force_first_sample", again)
         job["model"] = self.model(_section(parts["model"], "model"))
-        job["network"] = self.network(network, job["model"].get("arch"))
-        job["datasets"] = [self.dataset(_section(one, "datasets"), i, job["trigger_word"]) for i, one in enumerate(datasets)]
-        job["train"] = self.train(train | ({"seed": seed} if seed is not None else {}), job["model"].get("arch"))
+        arch = job["model"].get("arch")
+        if adapter:
+            job["adapter"] = read_adapter(_section(adapter, "adapter"), train, sample, lambda given: self.network(given, arch), self.note)
+            if network:
+                self.note("network is left out: here an adapter is trained alone.", "Make two jobs of it.")
+        job["network"] = {"type": "none"} if adapter or (words and not network) else self.network(network, arch)
+        datasets = read_captions(train, [_section(one, "datasets") for one in datasets], self.note)
+        job["datasets"] = [self.dataset(one, i, trigger) for i, one in enumerate(datasets)]
+        job["validation"] = read_validation(train.pop("validation_config", None), self.note)
+        job["train"] = self.train(train | ({"seed": seed} if seed is not None else {}), job["model"].get("arch"), "embedding" in words)
         job["sample"] = self.sample(sample)
-        job["save"] = self.save(_section(parts["save"], "save"))
-        job["logging"] = self.section("logging", _given(_section(parts["logging"], "logging")), "logging.")
+        job["save"] = self.save(_section(parts["save"], "save"), whole=job["network"]["type"] == "full" or job["train"].get("merge_network_on_save", False))
+        job["logging"] = self.section("logging", _given(_section(parts["logging"], "logging")) | logging, "logging.")
         if self.idle:
             self.note(f"These keys have no effect here: {', '.join(self.idle)}.", "Darkroom decides them by itself.")
         return {key: value for key, value in job.items() if value is not None}, self.notes
@@ -121,7 +144,7 @@ class _Reader:
             path = f"{prefix}{key}"
             if key in _names(kind):
                 kept[key] = value
-            elif value is None:
+            elif value is None or check_unwise(kind, key, value, path):
                 continue
             elif key in keys.NO_EFFECT[kind]:
                 self.idle.append(path)
@@ -144,6 +167,8 @@ class _Reader:
             given.pop("extras_name_or_path", None)
         given.pop("dtype", None)  # it takes train.dtype instead
         if extra := dict(given.get("model_kwargs") or {}):
+            if extra.pop("match_target_res", None) is False:
+                self.note("Reference pictures are cut to the size of what is drawn, as with match_target_res: true; with false their own size would be kept.")
             for key in sorted(keys.MODEL_KWARGS & extra.keys()):
                 if extra.pop(key):
                     self.note(f"model.model_kwargs.{key} is not supported yet and is left out: the result will differ.")
@@ -167,6 +192,7 @@ class _Reader:
         kept["rank"] = given.pop("rank", rank)  # with both given, it takes rank
         alpha = given.pop("linear_alpha", alpha)
         if (arch or "").split(":")[0] in keys.SCALED:
+            given.pop("transformer_only", None)  # it is asked for transformers alone there
             kept["alpha"] = alpha
             if "conv" in given:
                 kept |= {key: given.pop(key) for key in ("conv", "conv_alpha") if key in given}
@@ -175,6 +201,7 @@ class _Reader:
         for key in ("only_if_contains", "ignore_if_contains"):
             if patterns := extra.pop(key, None):  # it matches "transformer." and the name; ours is the name alone
                 kept[key] = [str(pattern).removeprefix("transformer.") for pattern in patterns]
+        kept |= {key: value for key in ("rank_dropout", "module_dropout") if (value := extra.pop(key, None))}
         for key, value in extra.items():
             if value:
                 self.note(f"network.network_kwargs.{key} is not supported yet and is left out: the result will differ.")
@@ -246,8 +273,8 @@ class _Reader:
             if given.pop(key) not in (False, 1, True) or (several and key == "num_frames"):
                 self.idle.append(f"datasets[{index}].{key}")
 
-    def train(self, given: Section, arch: str | None) -> Section:
-        given = {**keys.DEFAULTS["train"], **_given(given)}
+    def train(self, given: Section, arch: str | None, has_word: bool = False) -> Section:
+        given = {**keys.DEFAULTS["train"], **read_objectives(_given(given), self.note)}
         self.optimizer(given)
         counts = [given.pop(key, 1) for key in ("gradient_accumulation", "gradient_accumulation_steps")]
         given["gradient_accumulation"] = counts[0] if counts[0] != 1 else counts[1]
@@ -257,6 +284,8 @@ class _Reader:
         self.schedule(given)
         if not given.get("train_text_encoder"):
             given.pop("text_encoder_lr", None)  # its app always writes one
+        if not has_word:
+            given.pop("embedding_lr", None)
         if given.pop("unload_text_encoder", False):
             self.note("train.unload_text_encoder makes AI Toolkit train with the trigger words alone; here the captions are used.")
         if given.pop("bypass_guidance_embedding", False) and (arch or "").split(":")[0] not in ("flex1", "flex2"):  # which are always trained so
@@ -318,13 +347,17 @@ class _Reader:
             given.pop("neg", None)
         return self.section("item", given, f"sample.samples[{index}].")
 
-    def save(self, given: Section) -> Section:
+    def save(self, given: Section, whole: bool = False) -> Section:
+        """``whole``: models are saved, which are folders here."""
+        if given.get("save_format") == "safetensors" and whole:
+            self.note("save.save_format safetensors is left out: here whole models are saved as folders in diffusers layout.")
         never = "save_every" in given and not given["save_every"]
         given = {**keys.DEFAULTS["save"], **_given(given)}
         if never:
             given["save_every"] = None
         if given["max_step_saves_to_keep"] == 0:
-            given["max_step_saves_to_keep"] = 10000  # there, 0 keeps all
+            given["max_step_saves_to_keep"] = 10000
+            self.note("save.max_step_saves_to_keep: with 0 AI Toolkit keeps all checkpoints, and so does this job.", "In a Darkroom job, 0 keeps only the final one.")
         return self.section("save", given, "save.")
 
 

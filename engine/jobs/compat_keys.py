@@ -9,7 +9,7 @@ from typing import Any
 
 Keys = dict[str, dict[str, Any]]
 
-TRAINERS = ("sd_trainer", "diffusion_trainer", "ui_trainer")
+TRAINERS = ("sd_trainer", "diffusion_trainer", "ui_trainer", "textual_inversion_trainer", "concept_slider", "concept_replacer")
 """Types of process that train a LoRA or all weights."""
 
 ARCHS = {
@@ -50,7 +50,7 @@ DEFAULTS: Keys = {
 NO_EFFECT: dict[str, set[str]] = {
     # Darkroom decides these by itself, does them always, or has no such thing
     "process": {
-        "device", "log_dir", "name", "performance_log_every", "sqlite_db_path", "torch_profiler", "training_folder",
+        "device", "name", "sqlite_db_path", "torch_profiler", "training_folder",
         "do_lorm", "lorm_extract_mode", "lorm_extract_mode_param",
     },
     "model": {
@@ -61,12 +61,14 @@ NO_EFFECT: dict[str, set[str]] = {
     },
     "network": {"layer_offloading", "lorm", "old_lokr_format", "split_multistage_loras"},
     "train": {
-        "adapter_assist_type", "adapter_lr", "attention_backend", "bypass_guidance_embedding", "cache_text_embeddings", "embedding_lr",
+        "adapter_assist_type", "adapter_lr", "attention_backend", "bypass_guidance_embedding", "cache_text_embeddings",
         "max_loss_debug", "max_negative_prompts", "noise_scheduler", "num_train_timesteps", "paramiter_swapping_factor", "refiner_lr",
         "sdp", "show_turbo_outputs", "train_refiner", "xformers",
+        "batch_noise_correction_scale", "correct_pred_norm_multiplier", "signal_amplification_strength", "signal_correction_noise_scale",
+        "target_norm_std_value",
     },
     "ema": set(),
-    "save": {"hf_private", "hf_repo_id", "save_format"},
+    "save": {"save_format"},
     "sample": {"adapter_conditioning_scale", "refiner_start_at", "sampler"},
     "item": {"ctrl_idx"},
     "dataset": {
@@ -76,7 +78,7 @@ NO_EFFECT: dict[str, set[str]] = {
         "guidance_type", "load_image_when_caching_latents", "num_workers", "prefetch_factor", "replay_transforms",
         "shuffle_augmentations", "type",
     },
-    "logging": {"project_name", "run_name", "use_ui_logger", "verbose"},
+    "logging": {"use_ui_logger", "verbose"},
 }  # fmt: skip
 
 LATER: Keys = {
@@ -88,49 +90,32 @@ LATER: Keys = {
         "refiner_name_or_path": None, "split_model_over_gpus": False, "text_encoder_bits": 16,
         "unconditional_lora_path": None, "use_flux_cfg": False,
     },
-    "network": {"all_layers": False, "pretrained_lora_path": None, "transformer_only": True},
+    "network": {"all_layers": False},
     "train": {
-        "adapter_assist_name_or_path": None, "adaptive_scaling_factor": False, "audio_loss_multiplier": 1.0,
-        "batch_noise_correction_scale": 0.1, "blended_blur_noise": False, "cfg_rescale": None, "cfg_scale": 1.0,
-        "content_or_style_reg": "balanced", "correct_pred_norm": False, "correct_pred_norm_multiplier": 1.0,
-        "diffusion_feature_extractor_path": None, "diffusion_feature_extractor_weight": 1.0, "do_batch_noise_correction": False,
-        "do_blank_stabilization": False, "do_cfg": False, "do_fft_loss": False, "do_fft_velocity_equiv_weight": False,
-        "do_paramiter_swapping": False, "do_prior_divergence": False, "do_random_cfg": False, "do_signal_amplification": False,
-        "do_signal_correction_noise": False, "dynamic_noise_offset": False, "force_first_sample": False, "free_u": False,
-        "img_multiplier": 1.0, "latent_feature_extractor_path": None, "latent_feature_loss_weight": 1.0,
-        "latent_multiplier": 1.0, "learnable_snr_gos": False, "loss_target": "noise", "match_adapter_assist": False,
-        "match_adapter_chance": 0.0, "match_noise_norm": False, "max_cfg_scale": 1.0, "merge_network_on_save": False,
-        "merge_network_on_save_strength": 1.0, "negative_prompt": None, "noisy_latent_multiplier": 1.0, "pred_scaler": 1.0,
-        "prompt_dropout_prob": 0.0, "prompt_saturation_chance": 0.0, "short_and_long_captions": False,
-        "short_and_long_captions_encoder_split": False, "signal_amplification_strength": 0.5,
-        "signal_correction_noise_scale": 1.0, "single_item_batching": False, "standardize_images": False,
-        "standardize_latents": False, "start_step": None, "t0_loss_target": False, "t0_velocity_equiv_weight": False,
-        "target_noise_multiplier": 1.0, "target_norm_std": None, "target_norm_std_value": 1.0,
-        "train_turbo": False, "validation_config": None, "weight_jitter": 0.0,
+        "adapter_assist_name_or_path": None, "audio_loss_multiplier": 1.0, "content_or_style_reg": "balanced",
+        "diffusion_feature_extractor_path": None, "diffusion_feature_extractor_weight": 1.0, "do_paramiter_swapping": False,
+        "latent_feature_extractor_path": None, "latent_feature_loss_weight": 1.0,
+        "match_adapter_assist": False, "match_adapter_chance": 0.0,
     },
-    "ema": {"param_multiplier": 1.0, "use_feedback": False},
-    "save": {"push_to_hub": False},
+    "ema": {},
+    "save": {},
     "sample": {
-        "do_cfg_norm": False, "extra_values": [], "guidance_rescale": 0.0, "sample_start_step": 0,
+        "do_cfg_norm": False, "extra_values": [], "guidance_rescale": 0.0,
     },
     "item": {"do_cfg_norm": False},
     "dataset": {
-        "augments": [], "batch_size": None, "extra_values": [], "standardize_images": False, "unconditional_path": None,
+        "augments": [], "batch_size": None, "extra_values": [], "unconditional_path": None,
     },
-    "logging": {"use_wandb": False},
+    "logging": {},
 }  # fmt: skip
 
 MODEL_KWARGS = {
-    "control_image_max_pixels", "invert_inpaint_mask_chance", "inpaint_random_chance", "match_target_res", "random_blur_mask",
-    "random_dialate_mask", "use_image_refiner", "vlm_max_pixels",
-}  # fmt: skip
+    "control_image_max_pixels", "use_image_refiner", "vlm_max_pixels",
+}
 """Of its model.model_kwargs, those that no family here has."""
 
 COSTS = {
     "text_encoder_bits": "more memory is needed",
-    "push_to_hub": "upload the files yourself",
-    "use_wandb": "the log is in the run's folder",
-    "validation_config": "no validation loss is measured",
 }
 """Those of LATER that cost something else than a different result."""
 
@@ -140,10 +125,6 @@ CONTROLS = {"depth", "line", "pose"}
 REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     # without them something else would be trained → the value that changes nothing, and what they ask for
     "process": {
-        "adapter": (None, "an adapter"),
-        "decorator": (None, "a decorator"),
-        "embedding": (None, "an embedding"),
-        "slider": (None, "a slider"),
     },
     "model": {},
     "network": {},
@@ -153,10 +134,7 @@ REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     "sample": {},
     "item": {},
     "dataset": {
-        "clip_image_from_same_folder": (False, "pictures for an adapter"),
-        "clip_image_path": (None, "pictures for an adapter"),
         "do_audio": (False, "sound"),
-        "inpaint_path": (None, "inpainting pictures"),
         "poi": (None, "points of interest"),
     },
     "logging": {},

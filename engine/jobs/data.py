@@ -87,6 +87,10 @@ class Dataset(Strict):
     """The reference pictures of each picture are others of its own folder, chosen by chance once."""
     num_controls_from_same_folder: Annotated[int, Field(ge=1, le=16)] = 1
     """How many reference pictures control_from_same_folder chooses."""
+    clip_image_path: str | None = None
+    """Folder with the pictures that an adapter of the type ip or redux looks at, under the same names. Left out: the pictures themselves."""
+    clip_image_from_same_folder: bool = False
+    """Such an adapter looks at another picture of the same folder, chosen by chance once: it learns what they have in common."""
     controls: Annotated[list[ControlKind], BeforeValidator(_as_list)] = []
     """Reference pictures that are made of each picture, besides those of control_path and after them: canny and line, edges; depth, pose, mask and inpaint, by a model."""
     caption_dropout_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -145,8 +149,10 @@ class Dataset(Strict):
     """What is black, or transparent, is learned, and the rest is not."""
     mask_min_value: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How much black still counts: 0.1 lets the rest of the picture be learned a little."""
+    inpaint_path: str | None = None
+    """Folder with a copy of each picture, under the same name, of which a part is erased: what is transparent there is drawn anew, and the rest is shown to the model. For Flex.2."""
     allow_missing: bool = False
-    """A picture without a mask is learned whole. Left off: that is an error."""
+    """A picture without a mask is learned whole, and one that is not in inpaint_path is drawn as a whole. Left off: that is an error."""
     is_reg: bool = False
     """Pictures of what the model is not to forget: every other batch comes from such sets. They carry no trigger words."""
     prior_reg: bool = False

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
+from .adapters import AdapterSection
 from .base import AnyDtype, Dtype, Job, ModelSection, SampleSettings, Strict
 from .data import Dataset
+from .networks import Decorator, Embedding, Lora, Network
 from .validation import Validation
 
 
@@ -23,71 +25,6 @@ class TrainModel(ModelSection):
     def for_drawing(self) -> ModelSection:
         """The same model, as pictures are made with it."""
         return ModelSection(**self.model_dump(include=set(ModelSection.model_fields)))
-
-
-class Adapter(Strict):
-    """A small file of changes that other tools load on top of the base model."""
-
-    type: str
-    rank: Annotated[int, Field(ge=1, le=1024, validation_alias=AliasChoices("rank", "linear"))] = 16
-    """Size of the update. 16 suits a character, 32 to 64 a style."""
-    alpha: Annotated[
-        float | None, Field(gt=0, validation_alias=AliasChoices("alpha", "linear_alpha"))
-    ] = None
-    """Scale of the update; the update is multiplied by alpha / rank. Left out: the same as rank."""
-    conv: Annotated[int | None, Field(ge=1, le=1024)] = None
-    """Size of the update of 3x3 convolutions, in models that have them. Left out: they are not trained."""
-    conv_alpha: Annotated[float | None, Field(gt=0)] = None
-    """Scale of the update of 3x3 convolutions. Left out: the same as conv."""
-    only_if_contains: list[str] = []
-    """Attach only to layers whose names contain one of these."""
-    ignore_if_contains: list[str] = []
-    """Leave out layers whose names contain one of these."""
-
-
-class Lora(Adapter):
-    """Two thin matrices beside each layer. Small, and read by every tool."""
-
-    type: Literal["lora"] = "lora"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the inputs that are left out at random in each step. Helps against learning by heart."""
-
-
-class Lokr(Adapter):
-    """Few numbers that act on whole layers: a product of two factors. For ComfyUI and Forge."""
-
-    type: Literal["lokr"] = "lokr"
-    lokr_full_rank: bool = True
-    """Learn both factors as whole matrices. Then rank and alpha have no effect."""
-    lokr_factor: Annotated[int | None, Field(ge=2, le=1024), BeforeValidator(lambda value: None if value == -1 else value)] = None
-    """Size of the smaller factor. A larger one gives a smaller file: 4 learns most, 32 least. Left out, or -1: as large as the other."""
-
-
-class Loha(Adapter):
-    """The product of two LoRAs, value by value: richer than its size, slower to train. For ComfyUI and Forge."""
-
-    type: Literal["loha"] = "loha"
-
-
-class Dora(Adapter):
-    """A LoRA that learns direction and strength of each layer apart. Learns more with a low rank, and takes longer."""
-
-    type: Literal["dora"] = "dora"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the inputs that are left out at random in each step. Helps against learning by heart."""
-
-
-class Full(Strict):
-    """All weights of the model. Needs several times the memory; gives a whole model."""
-
-    type: Literal["full"] = "full"
-
-
-def _a_lora_unless_said(value: Any) -> Any:
-    return {"type": "lora", **value} if isinstance(value, Mapping) else value
-
-
-Network = Annotated[Lora | Lokr | Loha | Dora | Full, Field(discriminator="type"), BeforeValidator(_a_lora_unless_said)]
 
 
 class Ema(Strict):
@@ -135,12 +72,16 @@ class Train(Strict):
 
     steps: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
     """Optimizer steps in all."""
+    start_step: Annotated[int, Field(ge=0)] = 0
+    """Begin to count at this step, where weights from elsewhere are trained further (network.pretrained_lora_path): so many of the steps count as done."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Learning rate: size of a step. Halve it when colours turn harsh early."""
     unet_lr: Annotated[float | None, Field(gt=0, le=1)] = None
     """Learning rate of the model that draws. Left out: lr."""
     text_encoder_lr: Annotated[float | None, Field(gt=0, le=1)] = None
     """Learning rate of the text encoders, where they are trained. Left out: lr."""
+    embedding_lr: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Learning rate of the new word of an embedding. Left out: lr."""
     loraplus_lr_ratio: Annotated[float | None, Field(ge=1, le=256)] = None
     """LoRA+: the second matrix of each layer of a LoRA or DoRA learns so many times faster than the first; 16 is usual. Left out: both alike."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
@@ -161,8 +102,11 @@ class Train(Strict):
     """Steps in which the learning rate rises from nothing."""
     lr_scheduler_params: dict[str, Any] = {}
     """Further settings of the schedule, for example num_decay_steps. Those that it does not have are an error."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradients longer than this are shortened to it."""
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Gradients longer than this are shortened to it. Left empty: never."""
+    fused_backward_pass: bool = False
+    """With network full, each weight makes its step as soon as its gradient is there, and the gradient is let go: saves their memory.
+    max_grad_norm holds for each weight by itself then."""
     timestep_type: TimestepType | None = None
     """Which noise levels are practised most. sigmoid: the middle; shift, flux_shift, lumina2_shift, lognorm_blend: the high ones; linear: all alike;
     weighted: all alike, and the high ones count more; next_sample, one_step to eight_step: those of a sampler with so many steps. Left out: what suits the model."""
@@ -213,8 +157,23 @@ class Train(Strict):
     """Measure it as CFG-Zero* does, which fits the unguided answer to the right one first."""
     guidance_loss_schedule: Literal["constant", "sigma"] = "constant"
     """sigma: less of it where there is less noise."""
+    do_cfg: bool = False
+    """Ask the model with guidance in training too, so that its guided answer is what learns. Takes twice the time and memory."""
+    cfg_scale: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """How strong that guidance is. 1 is none."""
+    max_cfg_scale: Annotated[float | None, Field(gt=0, le=100)] = None
+    """Draw it anew for each picture, between cfg_scale and this."""
     unconditional_prompt: str = ""
     """The prompt that guidance leads away from."""
+    mean_flow: bool = False
+    """Experimental, for models that learnt a flow: learn the way to the picture in one step, instead of the direction here. Samples then take sample_steps 1; with
+    more they get worse. timestep_type linear or shift suits it."""
+    t0_loss_target: bool = False
+    """Compare the pictures that answers lead to, instead of the answers: levels with little noise count little. For models that learnt a flow."""
+    do_fft_loss: bool = False
+    """Compare how strongly each frequency is in those pictures too: against results that are too smooth. For models that learnt a flow."""
+    do_fft_velocity_equiv_weight: bool = False
+    """Let all noise levels count about alike in that."""
     diff_output_preservation: bool = False
     """Keep what the model knew of the class: with its word in the place of the trigger words, answers are to stay as they were. Needs trigger_word; takes twice as long."""
     diff_output_preservation_class: str = ""
@@ -242,6 +201,10 @@ class Train(Strict):
     """Where masks are black, hold on to what the base model says, instead of leaving it to chance."""
     inverted_mask_prior_multiplier: Annotated[float, Field(ge=0, le=1000)] = 0.5
     """How much that counts."""
+    merge_network_on_save: bool = False
+    """Save whole models instead of small files: every save_every steps what was learned becomes part of the base model, and a new LoRA begins on top of it."""
+    merge_network_on_save_strength: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """How strongly it becomes part of it."""
     switch_boundary_every: Annotated[int, Field(ge=1, le=10000)] = 1
     """Batches in a row for each of the two experts of a model that has them."""
     seed: int = 42
@@ -255,6 +218,10 @@ class Sample(SampleSettings):
     """Steps between rounds of samples. Left empty: none."""
     skip_first_sample: bool = False
     """Do not make pictures with the base model before the first step."""
+    force_first_sample: bool = False
+    """Make pictures each time that the run goes on too, before its next step."""
+    sample_start_step: Annotated[int, Field(ge=0)] = 0
+    """No rounds of samples before this step, besides those before the first."""
 
 
 class Save(Strict):
@@ -263,13 +230,19 @@ class Save(Strict):
     save_every: Annotated[int, Field(ge=1)] | None = 250
     """Steps between checkpoints. Left empty: only at the end."""
     max_step_saves_to_keep: Annotated[int, Field(ge=0, le=10000)] = 8
-    """Checkpoints kept besides the final one; older ones make room. 0 keeps only the final one."""
+    """Checkpoints kept besides the final one; older ones make room. 0: while it runs only the newest is there, at the end only the final one."""
     max_states_to_keep: Annotated[int, Field(ge=1, le=100)] = 1
     """Checkpoints whose exact state is kept too, so that the run can continue from them. A state is several times larger."""
     dtype: Dtype = "bf16"
     """Precision of the saved weights."""
     format: Literal["auto", "diffusers", "comfyui", "kohya"] = "auto"
     """Names inside the file. auto: those that most tools read for this family."""
+    push_to_hub: bool = False
+    """At the end, upload the weights to the Hugging Face hub, with a page that shows the samples. Needs hf_repo_id and a token in the settings."""
+    hf_repo_id: str | None = None
+    """Where to, as owner/name. It is made if it is not there."""
+    hf_private: bool = False
+    """Make it so that only you can see it."""
 
 
 class Logging(Strict):
@@ -277,6 +250,20 @@ class Logging(Strict):
 
     log_every: Annotated[int, Field(ge=1)] = 1
     """Steps between lines of the log."""
+    performance_log_every: Annotated[int | None, Field(ge=1)] = None
+    """Steps between measurements of speed: where the time goes, pictures a second, and the share of what the device can do. Left empty: none, at no cost."""
+    log_dir: str | None = None
+    """Folder for TensorBoard, which finds each run under its name in it. Needs the package tensorboardX."""
+    use_wandb: bool = False
+    """Send figures and samples to Weights & Biases. Needs the package wandb, and its login."""
+    use_trackio: bool = False
+    """Keep figures and samples for Trackio, on this computer. Needs the package trackio."""
+    project_name: str = "darkroom"
+    """Project there."""
+    run_name: str | None = None
+    """Name of the run there. Left out: its own."""
+    offline: bool = False
+    """Keep what is meant for Weights & Biases in the run's folder, to be sent later with wandb sync."""
 
 
 class Slider(Strict):
@@ -294,6 +281,15 @@ class Slider(Strict):
     """How far it goes."""
     anchor_strength: Annotated[float, Field(ge=0, le=100)] = 1.0
     """How much the anchor counts."""
+
+
+class PairSlider(Strict):
+    """A LoRA that is turned from one picture to its opposite by its strength. Each picture's opposite lies in control_path, under the same name."""
+
+    target_class: str | None = None
+    """What both pictures of a pair are called, for example: a face. Left out: each pair has the caption of its picture."""
+    strength: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Strength at which it is as the pictures, and with a minus as their opposites. Lower: it goes on beyond them at 1."""
 
 
 class Replacement(Strict):
@@ -315,10 +311,18 @@ class TrainJob(Job):
     model: TrainModel
     network: Network = Lora()
     """What is trained."""
+    embedding: Embedding | None = None
+    """Teach the text encoders a new word, beside the network; alone with network.type none, which is what it is where network is left out."""
+    decorator: Decorator | None = None
+    """Learn vectors that go with every prompt, beside the network or alone."""
+    adapter: AdapterSection | None = None
+    """Train a small model beside the frozen base model, which follows control pictures. It is trained alone: network is left out."""
     datasets: Annotated[list[Dataset], Field(min_length=1)]
     """Folders of pictures."""
     slider: Slider | None = None
     """Train a slider, from words alone."""
+    pair_slider: PairSlider | None = None
+    """Train a slider from pairs of pictures."""
     replacements: list[Replacement] = []
     """Make the model draw one thing where another is asked for, from words alone."""
     train: Train = Train()
@@ -327,6 +331,23 @@ class TrainJob(Job):
     save: Save = Save()
     logging: Logging = Logging()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, given: Any) -> Any:
+        """An embedding, a decorator or an adapter without a network is trained alone."""
+        beside = isinstance(given, Mapping) and any(given.get(section) is not None for section in ("embedding", "decorator", "adapter"))
+        return {**given, "network": {"type": "none"}} if beside and "network" not in given else given
+
+    @property
+    def triggers(self) -> str | None:
+        """What [trigger] stands for."""
+        return self.trigger_word or (self.embedding.trigger if self.embedding else None)
+
     def trigger_of(self, dataset: Dataset) -> str | None:
         """Of one of its data sets. Regularisation shows what is known already, so it carries none."""
-        return None if dataset.is_reg else dataset.trigger_word or self.trigger_word
+        return None if dataset.is_reg else dataset.trigger_word or self.triggers
+
+    @property
+    def reads_in_steps(self) -> bool:
+        """Whether the text encoders read the prompts in every step, because something of them learns."""
+        return self.train.train_text_encoder or self.embedding is not None

@@ -37,6 +37,18 @@ class VaeTrain(Strict):
     """Weight of the difference between neighbouring pixels: keeps edges sharp."""
     kld_weight: Annotated[float, Field(ge=0)] = 3e-4
     """Weight that keeps latents near a normal distribution."""
+    perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the difference that perceptual_model sees, as in LPIPS: keeps textures that plain differences smooth away. 0.1 to 1 is usual."""
+    perceptual_model: str | None = None
+    """A vision model of transformers, a folder or an id on the hub: microsoft/resnet-18, facebook/dinov2-small. It looks and does not learn."""
+    critic_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a critic that learns to tell restored pictures from real ones: sharper, and less true. 0.05 is usual, late in a training."""
+    critic_start: Annotated[int, Field(ge=0)] = 0
+    """Steps before the critic begins."""
+    critic_lr: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    """Learning rate of the critic."""
+    train_encoder: bool = True
+    """Off: only the decoder learns. Latents stay as they are, so that models which were trained on them still fit."""
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """Precision of the arithmetic. auto: bf16 on a graphics card, fp32 on a processor."""
     validate_every: Annotated[int, Field(ge=1)] = 250

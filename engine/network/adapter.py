@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from ..errors import JobError
 from ..jobs import Adapter, Dtype
 from .base import Network, copy_into
-from .choosing import choose
+from .dropping import leave_out
 from .files import write_lora
-from .formats import Form, from_any
+from .formats import Form, check_named, from_any
 from .keys import dialect_of, text_path
 from .layers import PEFT, Update, split
+from .sizes import Size, choose_layers, sizes_of
 
 ADAPTER = "default"
 
@@ -50,33 +51,38 @@ class AdapterNetwork(Network):
         self.settings, self.family, self.modules = settings, family, dict(modules)
         kernels = find_targets(modules, targets)
         self.idle = [] if settings.conv is None or any(kernels.values()) else ["network.conv"]
-        names = [name for name, is_large in kernels.items() if not is_large or settings.conv is not None]
-        chosen = choose(names, settings.only_if_contains, settings.ignore_if_contains, "network")
+        chosen = choose_layers(settings, kernels)
+        sizes = sizes_of(settings, {name: kernels[name] for name in chosen})
         self._layers: dict[str, Any] = {}
         for part, module in modules.items():
             module.requires_grad_(False)
-            inside = {name.removeprefix(f"{part}."): kernels[name] for name in chosen if name.startswith(f"{part}.")}
+            inside = {name.removeprefix(f"{part}."): sizes[name] for name in chosen if name.startswith(f"{part}.")}
             if not inside:
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(seed)  # PEFT draws on the CPU, whatever the device
-                self.inject(module, list(inside), [name for name, is_large in inside.items() if is_large])
+                self.inject(module, inside)
             self._layers |= {f"{part}.{name}": module.get_submodule(name) for name in inside}
+        leave_out(self._layers.values(), settings.module_dropout)
         super().__init__(
             {f"{path}.{end}": weight for path, layer in self._layers.items() for end, weight in self.weights(layer).items()}
         )
 
     @abstractmethod
-    def inject(self, module: nn.Module, names: Sequence[str], large: Sequence[str]) -> None:
-        """PEFT layers around the layers of these names; ``large`` are those of them with ``conv`` for a rank."""
+    def inject(self, module: nn.Module, sizes: Mapping[str, Size]) -> None:
+        """PEFT layers around the layers of these names, with these sizes."""
 
     @abstractmethod
     def weights(self, layer: Any) -> dict[str, nn.Parameter]:
         """The trained tensors of a PEFT layer, by their endings in files."""
 
-    def alpha(self, layer: Any) -> float:
-        """Of a PEFT layer, as it stands in files."""
+    def alpha(self, layer: Any) -> float | None:
+        """Of a PEFT layer, as it stands in files; None where files of its kind have none."""
         return float(layer.alpha[ADAPTER])
+
+    def check_form(self, form: Form) -> None:
+        """A JobError where a layer has no name in this form of files."""
+        check_named((_file_path(name) for name in self._layers), form, self.family)
 
     def save(
         self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form, part: str | None = None
@@ -131,13 +137,19 @@ class AdapterNetwork(Network):
             for name, layer in self._layers.items():
                 layer.scaling[ADAPTER] = before[name]
 
-    def _canonical(self) -> dict[str, Tensor]:
+    def updates(self) -> dict[str, tuple[Any, Update]]:
+        """The PEFT layers by name, each with what it does to its weight by now, on the weight's device."""
+        found = split(self._canonical(on_cpu=False))
+        return {name: (layer, found[_file_path(name)]) for name, layer in self._layers.items()}
+
+    def _canonical(self, on_cpu: bool = True) -> dict[str, Tensor]:
         """As it stands in files."""
         tensors: dict[str, Tensor] = {}
         for name, layer in self._layers.items():
             path = _file_path(name)
-            tensors |= {f"{path}.{end}": weight.detach().cpu() for end, weight in self.weights(layer).items()}
-            tensors[f"{path}.alpha"] = torch.tensor(self.alpha(layer), dtype=torch.float32)
+            tensors |= {f"{path}.{end}": weight.detach().cpu() if on_cpu else weight.detach() for end, weight in self.weights(layer).items()}
+            if (alpha := self.alpha(layer)) is not None:
+                tensors[f"{path}.alpha"] = torch.tensor(alpha, dtype=torch.float32)
         return tensors
 
     def _denoiser_paths(self, part: str | None) -> list[str]:
@@ -206,8 +218,3 @@ def find_targets(modules: Mapping[str, nn.Module], targets: str | Mapping[str, s
             "Check model.arch: the model may belong to another family.",
         )
     return names
-
-
-def pattern(names: Sequence[str]) -> str:
-    """A regular expression of whole names: PEFT matches a plain list by endings, where "proj_out" is also the model's last layer."""
-    return "|".join(map(re.escape, names))

@@ -13,11 +13,12 @@ from .base import Network
 from .full import FullNetwork
 from .lora import DoraNetwork, LoraNetwork
 from .lycoris import LohaNetwork, LokrNetwork
+from .oft import OftNetwork
 
 __all__ = ["FullNetwork", "LoraNetwork", "Network", "attach"]
 
 NETWORKS: dict[str, type[AdapterNetwork]] = {
-    network.kind: network for network in (LoraNetwork, LokrNetwork, LohaNetwork, DoraNetwork)
+    network.kind: network for network in (LoraNetwork, LokrNetwork, LohaNetwork, DoraNetwork, OftNetwork)
 }
 
 

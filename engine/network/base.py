@@ -6,13 +6,18 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import JobError
+from ..families.base import ModelFamily
 from ..jobs import Dtype
 from .formats import Form
+
+Takes = Literal["pixels", "latents", "looks"]
+"""What a network is shown of control pictures: B3HW in [-1, 1], BChw as the family's autoencoder makes them, or BLD as a vision encoder says."""
 
 
 class Network(ABC):
@@ -20,8 +25,14 @@ class Network(ABC):
 
     is_adapter: bool
     """Whether the base model is still there, so that ``disabled`` and ``scaled`` can do something."""
+    title: ClassVar[str] = ""
+    """What its file is called by, after the name of the run, where it lies beside that of another."""
     idle: Sequence[str] = ()
     """Settings that have no effect in this model."""
+    takes: ClassVar[Takes | None] = None
+    """How it is shown the control pictures of the data; None where they are the model's own reference pictures."""
+    beside: Sequence[nn.Module] = ()
+    """Models of its own, which are no parts of the pipeline."""
 
     def __init__(self, weights: Mapping[str, nn.Parameter], dtype: torch.dtype = torch.float32):
         self._weights = dict(weights)
@@ -60,6 +71,14 @@ class Network(ABC):
     @abstractmethod
     def load(self, path: Path, part: str | None = None) -> None:
         """Take over the weights of a file that ``save``, or another tool, wrote; ``part`` as in ``save``."""
+
+    def prepared(self, family: ModelFamily, paths: Sequence[Path], size: tuple[int, int]) -> list[Tensor]:
+        """Control pictures of a sample of this width and height, as it ``takes`` them."""
+        return []
+
+    def shown(self, pictures: Sequence[Tensor]) -> contextlib.AbstractContextManager[None]:
+        """Inside, these are the control pictures of the batch, as it ``takes`` them."""
+        return contextlib.nullcontext()
 
     @abstractmethod
     def disabled(self) -> contextlib.AbstractContextManager[None]:

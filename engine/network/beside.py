@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..errors import JobError
 from .kinds import Kronecker, product
 from .layers import Layer, Update
+from .turning import Turn, turned
 
 Kind = TypeVar("Kind", bound=Update)
 
@@ -63,7 +64,7 @@ def check_fits(module: nn.Module | None, path: str, layer: Update, name: str) ->
         raise JobError(f"{name} has the layer {path}, which this model has not.", "It was made for another model family.")
     height, width = layer.size
     large = module.weight[0, 0].numel() if isinstance(module, nn.Conv2d) else 1
-    if height != size[0] or width not in (size[1], size[1] * large):  # some write the kernel into the width
+    if height != size[0] or width not in (None, size[1], size[1] * large):  # some write the kernel into the width
         raise JobError(
             f"{name} was made for another base model: {path} does not have its size.", "Choose the base model that it was trained on."
         )
@@ -72,6 +73,8 @@ def check_fits(module: nn.Module | None, path: str, layer: Update, name: str) ->
 def _added(module: nn.Module, layer: Update, inputs: Tensor, output: Tensor) -> Tensor:
     """What an update adds to the output of a layer."""
     linear = isinstance(module, nn.Linear)
+    if isinstance(layer, Turn):
+        return _turned(module, layer, output)
     layer = _moved(layer, inputs.device, inputs.dtype)
     if isinstance(layer, Layer):
         if linear:
@@ -89,7 +92,7 @@ def _decomposed(module: nn.Module, layer: Update, inputs: Tensor, output: Tensor
     """What DoRA changes in the output of a layer: the rows of the changed weight, or its columns, get their lengths."""
     assert isinstance(layer, Layer) and layer.magnitude is not None
     weight = dequantize_module_weight(module).float()
-    changed = weight + layer.delta().to(weight.device).reshape(weight.shape)
+    changed = layer.onto(weight)
     by_row = layer.magnitude.ndim == 1
     length = changed.flatten(1).norm(dim=1) if by_row else changed.transpose(0, 1).flatten(1).norm(dim=1)
     factor = (layer.magnitude.flatten().to(length) / length).to(inputs.dtype)
@@ -99,6 +102,16 @@ def _decomposed(module: nn.Module, layer: Update, inputs: Tensor, output: Tensor
         return module.forward(scaled) + _added(module, layer, scaled, output) - output
     bias = 0 if module.bias is None else module.bias.to(output.dtype).reshape(wide)
     return (output - bias + _added(module, layer, inputs, output)) * factor.reshape(wide) + bias - output
+
+
+def _turned(module: nn.Module, layer: Turn, output: Tensor) -> Tensor:
+    """What an OFT changes in the output of a layer."""
+    change = turned(output, layer.change, module)
+    if layer.rescale is None:
+        return change
+    wide = (1, -1, 1, 1) if isinstance(module, nn.Conv2d) else (-1,)
+    bias = 0 if module.bias is None else module.bias.to(output.dtype).reshape(wide)
+    return (output - bias + change) * layer.rescale.to(output.dtype).reshape(wide) + bias - output
 
 
 def _convolved(module: nn.Module, inputs: Tensor, weight: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def choose(names: Sequence[str], only: Sequence[str], ignore: Sequence[str], sec
             if not any(_has(name, fragment) for name in names):
                 raise JobError(
                     f"{section}.{key}: {fragment!r} is in none of the names that can be trained.",
-                    _near(fragment, names),
+                    near(fragment, names),
                 )
     chosen = [name for name in names if not only or any(_has(name, fragment) for fragment in only)]
     chosen = [name for name in chosen if not any(_has(name, fragment) for fragment in ignore)]
@@ -36,8 +36,8 @@ def _has(name: str, fragment: str) -> bool:
     return any(fragment in spelled for spelled in (name, *flat))
 
 
-def _near(fragment: str, names: Iterable[str]) -> str:
-    """Pieces of names with as many dots as the fragment has, that look like it."""
+def near(fragment: str, names: Iterable[str]) -> str:
+    """What else may be meant: pieces of names with as many dots as the fragment has, that look like it."""
     length = fragment.strip(".").count(".") + 1
     pieces: dict[str, None] = {}
     for name in names:

@@ -107,7 +107,7 @@ def _add(model: nn.Module, layers: Mapping[str, Update], name: str) -> None:
     for path, layer in layers.items():
         weight = modules[path].weight
         assert isinstance(weight, nn.Parameter)
-        changed = weight.float() + layer.delta().to(weight.device).reshape(weight.shape)
+        changed = layer.onto(weight.float())
         if isinstance(layer, Layer) and layer.magnitude is not None:
             changed *= _lengths(layer.magnitude.to(changed), changed)
         weight.data.copy_(changed)  # rounded once

@@ -46,7 +46,7 @@ class LoadedLora:
         self._besides: list[Beside] = []
         self.left_out: list[str] = []
         """Parts of the model that the file changes and this does not: prompts are encoded when pictures are drawn."""
-        for one, own in _with_its_mates(family, path, part):
+        for one, own in with_its_mates(family, path, part):
             self._put(family, one, own)
 
     def _put(self, family: ModelFamily, path: Path, part: str) -> None:
@@ -89,7 +89,7 @@ def _paths(model: nn.Module) -> list[str]:
     return [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
 
-def _with_its_mates(family: ModelFamily, path: Path, part: str | None) -> list[tuple[Path, str]]:
+def with_its_mates(family: ModelFamily, path: Path, part: str | None = None) -> list[tuple[Path, str]]:
     """The file and the denoiser that it is for; of two experts, both files."""
     own = next((stage for stage in family.stages if stage.title and path.stem.endswith(f"_{stage.title}")), None)
     if part or not own:

@@ -84,13 +84,29 @@ def to_form(tensors: Mapping[str, Tensor], form: Form, family: str | None) -> di
     if form == "diffusers":
         return join(_folded(layers), alpha=False)
     if family not in TABLES:
-        raise JobError(
-            f"No {_TITLES[form]} names are known for {family or 'this LoRA'}.", "Save it in the diffusers form."
-        )
+        raise _without_table(form, family)
     named = _renamed(layers, form, family)
     if form == "comfyui" and dialect_of(family).plain and all(layer.kind == "lora" for layer in named.values()):
         return join(_folded(named), alpha=False)
     return join(named, KOHYA)
+
+
+def check_named(paths: Iterable[str], form: Form, family: str | None) -> None:
+    """A JobError for the first layer that has no name in this form: before it is trained, and not when it is saved."""
+    if form == "diffusers":
+        return
+    if family not in TABLES:
+        raise _without_table(form, family)
+    for path in paths:
+        found = re.fullmatch(_DENOISER, path)
+        if not found:
+            _text_name(path, form, dialect_of(family))
+        elif not find_diffusers(TABLES[family], found[2]):
+            raise _nameless(path, form)
+
+
+def _without_table(form: Form, family: str | None) -> JobError:
+    return JobError(f"No {_TITLES[form]} names are known for {family or 'this LoRA'}.", "Save it in the diffusers form.")
 
 
 def _folded(layers: Mapping[str, Update]) -> dict[str, Update]:

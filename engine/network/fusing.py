@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 import torch
 
 from ..errors import JobError
-from .layers import Layer, Update
+from .layers import Layer, Update, cannot
 
 
 def fuse(name: str, parts: Mapping[int, Layer], rows: Sequence[int | Fraction]) -> Layer:
@@ -46,6 +46,8 @@ def fuse(name: str, parts: Mapping[int, Layer], rows: Sequence[int | Fraction]) 
 def cut(name: str, layer: Update, rows: Sequence[int | Fraction]) -> dict[int, Update]:
     """The parts of a fused layer, by place. Of a LoRA, one that changes nothing is left out, unless none does."""
     height, width = layer.size
+    if width is None:  # how high the parts are is counted in widths
+        raise cannot(name, layer.kind)
     heights = [int(part * width) for part in rows]
     if height != sum(heights):
         raise JobError(

@@ -29,10 +29,11 @@ ENDINGS: tuple[tuple[str, str], ...] = (  # of down and up, the longer before th
 MAGNITUDE, DORA_SCALE = "lora_magnitude_vector", "dora_scale"  # PEFT's name, and LyCORIS' and ComfyUI's
 MAGNITUDES = (f"{MAGNITUDE}.default.weight", f"{MAGNITUDE}.weight", MAGNITUDE, DORA_SCALE)
 LOKR = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")
+OFT, RESCALE = "oft_blocks", "rescale"
 LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2")
 OTHER_KINDS = {
     "LoCon with a core": r"\.lora_mid\.",
-    "OFT": r"\.oft_|\.boft_",
+    "older OFT": r"\.oft_|\.boft_",
     "GLoRA": r"\.[ab][12]\.weight$",
     "full difference": r"\.(diff|diff_b|set_weight|w_norm|b_norm)$",
 }
@@ -50,8 +51,8 @@ class Update(ABC):
 
     @property
     @abstractmethod
-    def size(self) -> tuple[int, int]:
-        """O and D, for a convolution its channels."""
+    def size(self) -> tuple[int, int | None]:
+        """O and D, for a convolution its channels. None where the update fits any D."""
 
     @property
     @abstractmethod
@@ -66,6 +67,10 @@ class Update(ABC):
     @abstractmethod
     def delta(self) -> Tensor:
         """The update itself, [O, D] or as the factors give it, scale included."""
+
+    def onto(self, weight: Tensor) -> Tensor:
+        """The weight with the update; lengths of a DoRA are not given yet."""
+        return weight + self.delta().to(weight).reshape(weight.shape)
 
     def norm(self) -> float:
         """Frobenius norm of the update."""
@@ -144,7 +149,7 @@ class Layer(Update):
 
 
 def cannot(name: str, kind: str) -> JobError:
-    names = {"lokr": "LoKr", "loha": "LoHa", "dora": "DoRA"}
+    names = {"lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT"}
     return JobError(
         f"The {names.get(kind, kind)} of the layer {name} is made for several layers in one, and cannot be taken apart.",
         "Use it in the tool that it was made for.",
@@ -158,7 +163,7 @@ def _rows(tensor: Tensor, pieces: Sequence[tuple[int, int]]) -> Tensor:
 def is_lora(name: str) -> bool:
     """Whether a tensor of this name belongs to an adapter that is known here."""
     pairs = (ending for pair in ENDINGS[:-1] for ending in pair)
-    return any(name.endswith(f".{ending}") for ending in (*pairs, *LOKR, *LOHA, *MAGNITUDES)) or _is_xlabs(name)
+    return any(name.endswith(f".{ending}") for ending in (*pairs, *LOKR, *LOHA, OFT, *MAGNITUDES)) or _is_xlabs(name)
 
 
 def _is_xlabs(name: str) -> bool:
@@ -181,7 +186,7 @@ def join(
     tensors: dict[str, Tensor] = {}
     for path, layer in layers.items():
         tensors |= {f"{path}.{ending}": tensor for ending, tensor in layer.tensors(endings).items()}
-        if alpha or not isinstance(layer, Layer):
+        if (alpha or not isinstance(layer, Layer)) and (layer.alpha or layer.kind != "oft"):
             tensors[f"{path}.alpha"] = torch.tensor(layer.alpha, dtype=torch.float32)
     return tensors
 
@@ -200,7 +205,7 @@ def with_unit_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _role(name: str) -> tuple[str, str]:
-    for ending in ("alpha", *LOKR, *LOHA):
+    for ending in ("alpha", *LOKR, *LOHA, OFT, RESCALE):
         if name.endswith(f".{ending}"):
             return name.removesuffix(f".{ending}"), ending
     for ending in MAGNITUDES:
@@ -212,17 +217,20 @@ def _role(name: str) -> tuple[str, str]:
                 return name.removesuffix(f".{ending}"), role
     kind = next((kind for kind, pattern in OTHER_KINDS.items() if re.search(pattern, name)), None)
     what = f"belongs to a {kind}" if kind else "is no part of a LoRA that is known here"
-    raise JobError(f"The tensor {name} {what}.", "Files of LoRA, LoKr, LoHa and DoRA can be read.")
+    raise JobError(f"The tensor {name} {what}.", "Files of LoRA, LoKr, LoHa, DoRA and OFT can be read.")
 
 
 def _layer(path: str, parts: Mapping[str, Tensor]) -> Update:
     from .kinds import hadamard_of, kronecker_of
+    from .turning import turn_of
 
     alpha = float(parts["alpha"].item()) if "alpha" in parts else None
     if any(name in parts for name in LOKR):
         return kronecker_of(path, parts, alpha)
     if any(name in parts for name in LOHA):
         return hadamard_of(path, parts, alpha)
+    if OFT in parts or RESCALE in parts:
+        return turn_of(path, parts, alpha)
     if "down" not in parts or "up" not in parts:
         raise half(path)
     down, up = parts["down"], parts["up"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from peft import LoraConfig
@@ -12,8 +11,10 @@ from peft.functional import inject_adapter_in_model
 from torch import Tensor, nn
 
 from ..jobs import Dora, Lora
-from .adapter import ADAPTER, AdapterNetwork, pattern
+from .adapter import ADAPTER, AdapterNetwork
+from .dropping import drop_ranks
 from .layers import MAGNITUDE, PEFT
+from .sizes import Size, pattern, patterns
 
 
 class LoraNetwork(AdapterNetwork):
@@ -23,20 +24,21 @@ class LoraNetwork(AdapterNetwork):
     zero = scaled_by = PEFT[1:]
     settings: Lora | Dora
 
-    def inject(self, module: nn.Module, names: Sequence[str], large: Sequence[str]) -> None:
-        rank, conv = self.settings.rank, self.settings.conv or 1
+    def inject(self, module: nn.Module, sizes: Mapping[str, Size]) -> None:
+        rank = self.settings.rank
         alpha = float(rank if self.settings.alpha is None else self.settings.alpha)
-        conv_alpha = float(conv if self.settings.conv_alpha is None else self.settings.conv_alpha)
         config = LoraConfig(
             r=rank,
             lora_alpha=alpha,
             lora_dropout=self.settings.dropout,
-            target_modules=pattern(names),
-            rank_pattern={f"^{re.escape(name)}": conv for name in large},
-            alpha_pattern={f"^{re.escape(name)}": conv_alpha for name in large},
+            target_modules=pattern(sizes),
+            rank_pattern=patterns({name: size.rank for name, size in sizes.items()}, rank),
+            alpha_pattern=patterns({name: size.alpha for name, size in sizes.items()}, alpha),
             use_dora=self.kind == "dora",
         )
         inject_adapter_in_model(config, module, ADAPTER)
+        for name in sizes:
+            drop_ranks(module.get_submodule(name).lora_A[ADAPTER], self.settings.rank_dropout)
 
     def weights(self, layer: Any) -> dict[str, nn.Parameter]:
         return {PEFT[0]: layer.lora_A[ADAPTER].weight, PEFT[1]: layer.lora_B[ADAPTER].weight}

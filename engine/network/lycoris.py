@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,9 +17,11 @@ from peft.tuners.lokr.layer import Conv2d as LokrConv
 from peft.tuners.lokr.layer import Linear as LokrLinear
 from torch import Tensor, nn
 
-from ..jobs import Loha, Lokr
-from .adapter import ADAPTER, AdapterNetwork, pattern
+from ..jobs import Adapter, Loha, Lokr
+from .adapter import ADAPTER, AdapterNetwork
+from .dropping import RowDropout
 from .layers import LOHA, LOKR
+from .sizes import Size, pattern, patterns
 
 _WHOLE = 1 << 31
 """A rank that no layer is larger than: then PEFT takes whole matrices."""
@@ -52,12 +53,28 @@ class PlainLoha(LohaLinear):
         return F.linear(self._cast_input_dtype(input, weight.dtype), weight)
 
 
+class _LokrConv(RowDropout, LokrConv):
+    pass
+
+
+class _LokrLinear(RowDropout, FactoredLokr):
+    pass
+
+
+class _LohaConv(RowDropout, LohaConv):
+    pass
+
+
+class _LohaLinear(RowDropout, PlainLoha):
+    pass
+
+
 class _Lokrs(LoKrModel):
-    layers_mapping = {nn.Conv2d: LokrConv, nn.Linear: FactoredLokr}
+    layers_mapping = {nn.Conv2d: _LokrConv, nn.Linear: _LokrLinear}
 
 
 class _Lohas(LoHaModel):
-    layers_mapping = {nn.Conv2d: LohaConv, nn.Linear: PlainLoha}
+    layers_mapping = {nn.Conv2d: _LohaConv, nn.Linear: _LohaLinear}
 
 
 class LokrNetwork(AdapterNetwork):
@@ -68,31 +85,31 @@ class LokrNetwork(AdapterNetwork):
     scaled_by = ("lokr_w1", "lokr_w1_a")
     settings: Lokr
 
-    def inject(self, module: nn.Module, names: Sequence[str], large: Sequence[str]) -> None:
+    def inject(self, module: nn.Module, sizes: Mapping[str, Size]) -> None:
         whole = self.settings.lokr_full_rank
         if whole:
-            defaults = type(self.settings)()
-            given = [key for key in ("rank", "alpha", "conv_alpha") if getattr(self.settings, key) != getattr(defaults, key)]
+            given = self.settings.differs("rank", "alpha", "conv_alpha", "rank_pattern", "alpha_pattern")
             self.idle = [*self.idle, *(f"network.{key}" for key in given if f"network.{key}" not in self.idle)]
         common: dict[str, Any] = {
-            "target_modules": pattern(names),
+            "target_modules": pattern(sizes),
             "decompose_factor": self.settings.lokr_factor or -1,
             "init_weights": "lycoris",
         }
         if whole:
             config = LoKrConfig(r=_WHOLE, alpha=_WHOLE, **common)
         else:
-            config = LoKrConfig(**ranks(self.settings, large), **common)
+            config = LoKrConfig(**ranks(self.settings, sizes), **common)
         _Lokrs(module, config, ADAPTER)
-        for name in names:
-            layer = module.get_submodule(name)
+        for name in sizes:
+            layer: Any = module.get_submodule(name)
+            layer.dropped_rows = self.settings.rank_dropout
             if self._is_whole(layer):
                 layer.scaling[ADAPTER] = 1.0  # as all readers of these files have it
 
     def weights(self, layer: Any) -> dict[str, nn.Parameter]:
         return {name: getattr(layer, name)[ADAPTER] for name in LOKR if ADAPTER in getattr(layer, name)}
 
-    def alpha(self, layer: Any) -> float:
+    def alpha(self, layer: Any) -> float | None:
         return 1.0 if self._is_whole(layer) else super().alpha(layer)
 
     def _is_whole(self, layer: Any) -> bool:
@@ -107,19 +124,22 @@ class LohaNetwork(AdapterNetwork):
     scaled_by = ("hada_w1_a",)
     settings: Loha
 
-    def inject(self, module: nn.Module, names: Sequence[str], large: Sequence[str]) -> None:
-        _Lohas(module, LoHaConfig(target_modules=pattern(names), **ranks(self.settings, large)), ADAPTER)
+    def inject(self, module: nn.Module, sizes: Mapping[str, Size]) -> None:
+        _Lohas(module, LoHaConfig(target_modules=pattern(sizes), **ranks(self.settings, sizes)), ADAPTER)
+        for name in sizes:
+            layer: Any = module.get_submodule(name)
+            layer.dropped_rows = self.settings.rank_dropout
 
     def weights(self, layer: Any) -> dict[str, nn.Parameter]:
         return {name: getattr(layer, name)[ADAPTER] for name in LOHA if ADAPTER in getattr(layer, name)}
 
 
-def ranks(settings: Lokr | Loha, large: Sequence[str]) -> dict[str, Any]:
+def ranks(settings: Adapter, sizes: Mapping[str, Size]) -> dict[str, Any]:
     """What LyCORIS layers of PEFT are told of rank and alpha."""
-    conv = settings.conv or 1
+    alpha = float(settings.rank if settings.alpha is None else settings.alpha)
     return {
         "r": settings.rank,
-        "alpha": float(settings.rank if settings.alpha is None else settings.alpha),
-        "rank_pattern": {f"^{re.escape(name)}": conv for name in large},
-        "alpha_pattern": {f"^{re.escape(name)}": float(conv if settings.conv_alpha is None else settings.conv_alpha) for name in large},
+        "alpha": alpha,
+        "rank_pattern": patterns({name: size.rank for name, size in sizes.items()}, settings.rank),
+        "alpha_pattern": patterns({name: size.alpha for name, size in sizes.items()}, alpha),
     }

@@ -14,7 +14,7 @@ from ..families.catalog import FAMILIES, base_of
 from ..families.rows import Kohya
 from ..jobs import Adapter, TrainJob
 
-LYCORIS = {"lokr": {"algo": "lokr"}, "loha": {"algo": "loha"}, "dora": {"algo": "lora", "dora_wd": "True"}}
+LYCORIS = {"lokr": {"algo": "lokr"}, "loha": {"algo": "loha"}, "oft": {"algo": "diag-oft"}, "dora": {"algo": "lora", "dora_wd": "True"}}
 """Type of network → what LyCORIS says of it."""
 
 
@@ -30,8 +30,8 @@ def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str,
         "modelspec.implementation": names.implementation,
         "modelspec.title": job.name,
         "modelspec.resolution": f"{side}x{side}",
-        "modelspec.trigger_phrase": job.trigger_word,
-        "modelspec.usage_hint": f"Write {job.trigger_word} in the prompt." if job.trigger_word else None,
+        "modelspec.trigger_phrase": job.triggers,
+        "modelspec.usage_hint": f"Write {job.triggers} in the prompt." if job.triggers else None,
         "ss_output_name": job.name,
         "ss_base_model_version": names.version,
         "ss_sd_model_name": base.name_or_path if base else Path(job.model.name_or_path).name,

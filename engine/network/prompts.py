@@ -11,10 +11,35 @@ from torch import nn
 from ..errors import JobError
 from ..families.base import ModelFamily
 from .beside import Beside
+from .decorator import read_decorator
+from .embedding import EmbeddingNetwork, TextWord, read_embedding
 from .formats import canonical
 from .keys import text_path
 from .layers import Update, split
 from .reader import read_lora
+
+
+class TextChanges:
+    """What a file changes in how prompts are read: a LoRA, with the word that was learned beside it, or a word alone; false where nothing."""
+
+    def __init__(self, family: ModelFamily, path: Path):
+        mate = path.with_stem(f"{path.stem}_{EmbeddingNetwork.title}")
+        self.files = [path, *([mate] if mate.is_file() else [])]
+        found = [TextWord(file, *word) if (word := read_embedding(file)) else None for file in self.files]
+        self._changes: list[TextLora | TextWord] = [one for one in found if one]
+        if found[0] is None and read_decorator(path) is None:
+            self._changes.append(TextLora(family, path))
+
+    def __bool__(self) -> bool:
+        return any(self._changes)
+
+    @contextlib.contextmanager
+    def acting(self, family: ModelFamily, strength: float) -> Iterator[None]:
+        """Inside, the text encoders of ``family``, which are loaded, are changed."""
+        with contextlib.ExitStack() as inside:
+            for one in self._changes:
+                inside.enter_context(one.acting(family, strength))
+            yield
 
 
 class TextLora:

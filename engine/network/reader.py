@@ -59,7 +59,7 @@ def read_lora(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not header:
         raise JobError(f"{path.name} holds no tensors.", _AGAIN)
     # the kinds beside plain LoRA are told apart by name when the tensors are grouped
-    if not any(is_lora(name) or "lokr_" in name or "hada_" in name for name in header):
+    if not any(is_lora(name) or "lokr_" in name or "hada_" in name or "oft_" in name for name in header):
         raise JobError(
             f"{path.name} is not a LoRA: it has {len(header)} tensors of another kind.", _what_else(header)
         )

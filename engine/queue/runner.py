@@ -17,8 +17,9 @@ from ..control import Control, Request
 from ..errors import JobError
 from ..events import Event, Failed
 from ..jobs import Job
-from ..jobs.changing import with_values
+from ..jobs.changing import different, value_of, with_values
 from ..runs.folder import RunFolder, slug
+from ..runs.points import Point, free_final, go_back, last_point, lengthen, points
 from ..settings import home, load_settings
 from .alive import identity
 from .found import DRAWINGS, ending, is_job, list_found, status_of
@@ -27,6 +28,13 @@ from .store import RunQueue, RunRecord, Status
 Execute = Callable[[Job, RunFolder, Control], Iterator[Event]]
 LOOK_EVERY = 1.0
 """Seconds between looks for what other processes put into the line."""
+_FURTHER = "give it more steps, or go back to one of its steps."
+_FITTING = (
+    "kind ", "model.name_or_path ", "network.", "embedding", "decorator", "adapter",
+    "train.optimizer ", "train.train_text_encoder ", "train.ema_config.use_ema ", "train.weights_dtype ",
+)  # fmt: skip
+"""Settings that saved weights and what the optimizer remembers are for."""
+_FIRST = ("network.pretrained_lora_path ", "adapter.test_img_path ")
 LISTEN_EVERY = 0.3
 """Seconds between looks for what other processes ask of a run."""
 
@@ -50,44 +58,50 @@ class Runner:
         self._recover()
         list_found(self.queue, self.root)
 
-    def submit(self, job: Job) -> str:
-        """Puts a job at the end of its line and returns the run's name. The same job again goes on where it was."""
+    def submit(self, job: Job, step: int | None = None) -> str:
+        """Puts a job at the end of its line and returns the run's name. The same job again goes on where it was.
+
+        ``step``: a run of that name goes back to that step, and on with the settings of this job.
+        """
         with self._lock:
-            record, fresh = self._admit(job)
+            record, fresh = self._admit(job, step)
             if fresh:
                 self._line_up(record)
         return record.name
 
-    def run(self, job: Job, control: Control | None = None) -> Iterator[Event]:
-        """Runs a job here and now, without the line; its events, which are kept in its folder as well.
+    def run(self, job: Job, control: Control | None = None, step: int | None = None) -> Iterator[Event]:
+        """Runs a job here and now, without the line; its events, which are kept in its folder as well. ``step`` as in ``submit``.
 
         Iterate it to the end: closing it ends the run as it is, without a last save. ``control.stop`` ends it in order.
         """
-        record, fresh = self._admit(job)
+        if step is not None:
+            self._check_free("train")
+        record, fresh = self._admit(job, step)
         if not fresh and record.status == "running":
             raise JobError(
                 f"{record.name} is running already.", "Watch it in the app, or stop it there first."
             )
-        control = control or Control()
-        with self._lock:
-            free = self.queue.enqueue(record, worker=self._me)
-            if free:
-                self._driven[record.name] = control
-        if not free:
-            busy = next(
-                (r.name for r in self.runs() if r.status == "running" and r.lane == record.lane),
-                "another run",
-            )
-            raise JobError(f"{busy} is running on this computer.", "Wait until it ends, or stop it first.")
-        yield from self._drive(record, control)
+        yield from self._here(record, control or Control())
 
-    def resume(self, name: str) -> None:
-        """Puts a run that was stopped, interrupted or failed back into the line."""
-        record = self._known(name)
-        if record.status == "completed":
-            raise JobError(f"{name} is finished.", "Train again under another name.")
+    def resume(self, name: str, step: int | None = None) -> None:
+        """Puts a run that was stopped, interrupted or failed back into the line. With ``step``, it goes back there first: then one that
+        is finished may go on too. ``points`` says which steps there are."""
+        record = self._going_on(name, step)
         if record.status not in ("queued", "running"):
             self._line_up(record)
+
+    def more(self, name: str, steps: int, step: int | None = None) -> None:
+        """The same for a training, finished or not, that is to do so many steps more than it has done."""
+        self._line_up(self._going_on(name, step, steps))
+
+    def go_on(self, name: str, step: int | None = None, more: int | None = None, control: Control | None = None) -> Iterator[Event]:
+        """Like ``resume`` and ``more``, here and now; iterate it as ``run``."""
+        self._check_free(self._known(name).lane)  # before anything is put aside
+        yield from self._here(self._going_on(name, step, more), control or Control())
+
+    def points(self, name: str) -> list[Point]:
+        """Steps that a run can go on from, the oldest first."""
+        return points(RunFolder(self._known(name).folder))
 
     def ask(self, name: str, request: Request) -> None:
         """Stop, save, sample or pause now, or go on. A waiting run that is asked to stop leaves the line."""
@@ -147,7 +161,7 @@ class Runner:
 
     # -- into the line ------------------------------------------------------------------------------------------------
 
-    def _admit(self, job: Job) -> tuple[RunRecord, bool]:
+    def _admit(self, job: Job, step: int | None = None) -> tuple[RunRecord, bool]:
         """The record of a job that may run, its folder made; and whether it still has to be lined up."""
         name = slug(job.name)
         parent = self.root / DRAWINGS if job.kind == "generate" else self.root
@@ -161,22 +175,81 @@ class Runner:
             if folder.config.exists():
                 same, status = is_job(folder, job), known.status if known else status_of(folder)
                 if known and status in ("queued", "running"):
-                    if same:
+                    if same and step is None:
                         return known, False
                     doing = "waiting" if status == "queued" else "running"
                     raise JobError(
-                        f"A run named {name} is {doing} with other settings.",
+                        f"A run named {name} is {doing}{'' if same else ' with other settings'}.",
                         "Choose another name, or stop that one first.",
                     )
-                if same and status == "completed":
-                    raise JobError(f"{name} is finished already.", "Choose another name to do it again.")
-                if not same and (status == "completed" or folder.checkpoints() or folder.state.exists()):
-                    raise JobError(
-                        f"There is already a run named {name} with other settings.",
-                        "Choose another name; or continue that run from the list of runs.",
-                    )
+                if step is not None:
+                    self._check_fits(folder, job)
+                    go_back(folder, step)
+                elif same and status == "completed":
+                    raise JobError(f"{name} is finished already.", f"Choose another name to do it again; {_FURTHER}")
+                elif not same and (status == "completed" or folder.checkpoints() or folder.state.exists()):
+                    self._lengthened(folder, job)
+            elif step is not None:
+                raise JobError(f"There is no run named {name} to go back in.", "Look at the list of runs.")
             RunFolder.create(parent, job, exist_ok=True)
             return RunRecord(name, job.kind, "queued", folder.path, time.time()), True
+
+    def _lengthened(self, folder: RunFolder, job: Job) -> None:
+        """A job that only asks for more steps than are done goes on; raises JobError for every other difference."""
+        try:
+            then = folder.job()
+            changed = different(then, job)
+        except JobError as error:  # of a newer program, or changed by hand
+            changed = [error.message.removesuffix(".")]
+        done = max((point.step for point in points(folder)), default=0)
+        if len(changed) != 1 or not changed[0].startswith("train.steps ") or not done < value_of(job, "train.steps"):
+            told = "; ".join(changed[:4]) + (f"; and {len(changed) - 4} more" if len(changed) > 4 else "")
+            raise JobError(
+                f"There is already a run named {folder.name} with other settings: {told}.",
+                "Choose another name; or continue that run from the list of runs; or go back to one of its steps with the new settings (--from).",
+            )
+        if done != last_point(folder):
+            go_back(folder, done)
+        free_final(folder)
+
+    def _check_fits(self, folder: RunFolder, job: Job) -> None:
+        """Raises JobError where the weights of a run are none for that job: before anything of it is put aside."""
+        if odd := [one for one in different(folder.job(), job) if one.startswith(_FITTING) and not one.startswith(_FIRST)]:
+            raise JobError(f"What {folder.name} has saved does not fit other settings: {'; '.join(odd[:4])}.", "Set them back, or choose another name.")
+
+    def _going_on(self, name: str, step: int | None = None, more: int | None = None) -> RunRecord:
+        """A run made ready to go on."""
+        with self._lock:
+            record = self._known(name)
+            folder = RunFolder(record.folder)
+            if record.status in ("queued", "running"):
+                if step is None and more is None:
+                    return record
+                hint = "Change train.steps of it instead." if step is None and record.status == "running" else "Stop it first."
+                raise JobError(f"{name} is {'waiting' if record.status == 'queued' else 'running'}.", hint)
+            if record.status == "completed" and more is None and step in (None, *(one.step for one in points(folder)[-1:])):
+                raise JobError(f"{name} is finished.", f"Train again under another name; {_FURTHER}")
+            if more is not None and more < 1:
+                raise JobError(f"{name} cannot be trained {more} steps more.", "Give at least 1 step.")
+            if step is not None:
+                go_back(folder, step)
+            if more is not None:
+                lengthen(folder, more)
+            return record
+
+    def _here(self, record: RunRecord, control: Control) -> Iterator[Event]:
+        with self._lock:
+            free = self.queue.enqueue(record, worker=self._me)
+            if free:
+                self._driven[record.name] = control
+        if not free:
+            self._check_free(record.lane, "another run")
+        yield from self._drive(record, control)
+
+    def _check_free(self, lane: str, busy: str = "") -> None:
+        """Raises JobError where a run of that lane is on. ``busy``: one is, whose name may be gone by now."""
+        if busy := next((r.name for r in self.runs() if r.status == "running" and r.lane == lane), busy):
+            raise JobError(f"{busy} is running on this computer.", "Wait until it ends, or stop it first.")
 
     def _line_up(self, record: RunRecord) -> None:
         self.queue.enqueue(record)

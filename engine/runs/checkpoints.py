@@ -13,7 +13,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MANIFEST, VALUES = "manifest.json", "values.json"
-MARGIN = 1.1
-"""Room that is asked for before a save, in sizes of what will be written."""
+MARGIN = 2.0
+"""Room that is asked for before a save, in sizes of what will be written: other programs write too."""
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
@@ -81,7 +81,7 @@ class CheckpointStore:
                     path = self.folder.path / files[0].name
             with staging(self.folder.state) as stage:
                 made = stage / "state"
-                _write_state(made, step, state)
+                write_state(made, step, state.tensors, state.values)
                 put(made, self.folder.state_path(step))
         self._prune(step, final)
         return path
@@ -110,7 +110,7 @@ class CheckpointStore:
         passed = [other for other in states if other <= step]
         # a state of a later step is damaged, or this run would have continued from it
         gone = [other for other in states if other > step] + passed[: -self.keep_states]
-        for path in [c.path for c in numbered if c.step not in kept] + [
+        for path in [path for c in numbered if c.step not in kept for path in self.folder.files_of(c)] + [
             self.folder.state_path(other) for other in gone
         ]:
             try:
@@ -135,29 +135,30 @@ class CheckpointStore:
         return sum(groups.values()) + weights
 
     def _check_room(self, needed: int) -> None:
-        if shutil.disk_usage(self.folder.path).free < needed * MARGIN:
+        if room_for(self.folder.path, needed):
             raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _write_state(path: Path, step: int, state: State) -> None:
+def write_state(path: Path, step: int, tensors: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> None:
+    """A new folder with a state. ``path`` is written directly: see ``atomic``."""
     path.mkdir()
-    for group, tensors in state.tensors.items():
-        write_safetensors(path / f"{group}.safetensors", tensors)
-    (path / VALUES).write_text(json.dumps(state.values), encoding="utf-8")
+    for group, some in tensors.items():
+        write_safetensors(path / f"{group}.safetensors", some)
+    (path / VALUES).write_text(json.dumps(values), encoding="utf-8")
     files = {
         part.name: {"size": part.stat().st_size, "sha256": _digest(part)} for part in sorted(path.iterdir())
     }
-    manifest = {"step": step, "groups": sorted(state.tensors), "files": files}
+    manifest = {"step": step, "groups": sorted(tensors), "files": files}
     (path / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of a state, if every file is there as it was written."""
+def read_manifest(path: Path, thorough: bool = True) -> dict[str, Any] | None:
+    """The manifest of a state, if every file is there as it was written. Not ``thorough``: by their sizes alone, which is quick."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         for name in [VALUES, *(f"{group}.safetensors" for group in manifest["groups"])]:
             written = manifest["files"][name]
-            if (path / name).stat().st_size != written["size"] or _digest(path / name) != written["sha256"]:
+            if (path / name).stat().st_size != written["size"] or (thorough and _digest(path / name) != written["sha256"]):
                 return None
         return manifest
     except (OSError, ValueError, KeyError, TypeError):
@@ -177,6 +178,11 @@ def _size_of(path: Path) -> int:
     )
 
 
+def room_for(path: Path, needed: int) -> int:
+    """Bytes that are missing on the disk of ``path`` to write so many; 0 where there is room."""
+    return max(0, math.ceil(needed * MARGIN - shutil.disk_usage(path).free))
+
+
 @contextmanager
 def _explained(folder: RunFolder, step: int, needed: int) -> Iterator[None]:
     """A full disk, or a folder that cannot be written, as a sentence about what to do."""
@@ -190,7 +196,7 @@ def _explained(folder: RunFolder, step: int, needed: int) -> Iterator[None]:
         told = re.search(r"os error (\d+)", str(error))
         number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
         if number in _FULL:
-            missing = max(1, math.ceil((needed * MARGIN - shutil.disk_usage(folder.path).free) / 2**20))
+            missing = max(1, math.ceil(room_for(folder.path, needed) / 2**20))
             raise JobError(
                 f"The disk is full: step {step} could not be saved in {folder.path}.",
                 f"Free {missing} MB there, or choose another output folder. {kept}",

@@ -6,6 +6,7 @@ state/000000250/                exact state of the kept checkpoints
 samples/000000250_00_<hash>.jpg
 events.jsonl  log.txt           the same events, for programs and for people
 metrics.csv                     the figures among them, for a spreadsheet
+earlier/1                       checkpoints and samples of steps that the run went back from
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _RESERVED = {
     "events.jsonl",
     "log.txt",
     "metrics.csv",
+    "earlier",
+    "readme.md",
 }  # a final folder would take their place
 DEVICES = re.compile(
     r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE
@@ -116,6 +119,11 @@ class RunFolder:
     def state(self) -> Path:
         return self.path / "state"
 
+    def next_aside(self) -> Path:
+        """A new folder for what came after a step that the run goes back to."""
+        taken = [int(path.name) for path in (self.path / "earlier").glob("*") if path.name.isdecimal()]
+        return self.path / "earlier" / str(max(taken, default=0) + 1)
+
     def job(self) -> Job:
         return load_job(self.config)
 
@@ -160,6 +168,13 @@ class RunFolder:
         step = self._final_step(found) if finals else 0
         return found + [Checkpoint(step, path, final=True) for path in finals]
 
+    def files_of(self, checkpoint: Checkpoint) -> list[Path]:
+        """The weights, and what was saved with them under further names, such as a new word: <name>_000000250_embedding.safetensors."""
+        path = checkpoint.path
+        mate = re.compile(re.escape(path.stem) + r"_[a-z][a-z_]*\.safetensors")
+        mates = [] if path.is_dir() else sorted(one for one in self.path.iterdir() if mate.fullmatch(one.name))
+        return [path, *(one for one in mates if not re.fullmatch(f".*{EXPERTS}", one.stem))]
+
     def list_samples(self) -> list[SampleFile]:
         """Samples in the order of step and index."""
         pattern = re.compile(r"(\d{9})_(\d+)_[0-9a-f]{8}\.\w+")
@@ -170,15 +185,15 @@ class RunFolder:
         return sorted(found, key=lambda sample: (sample.step, sample.index, sample.path.name))
 
     def _final_step(self, numbered: list[Checkpoint]) -> int:
-        """The step of the final weights: the run's log knows; without one, they are not older than the others."""
+        """The step of the final weights: the newest that the run's log tells of, and they are not older than the others."""
         steps = [checkpoint.step for checkpoint in numbered]
-        if self.events.exists():
-            for line in self.events.read_bytes().splitlines():
-                if b'"saved"' in line and b'"final":true' in line:
-                    try:
-                        steps.append(int(json.loads(line)["step"]))
-                    except (ValueError, KeyError):
-                        continue  # half a line of a killed process
+        for line in reversed(self.events.read_bytes().splitlines() if self.events.exists() else []):
+            if b'"saved"' in line and b'"final":true' in line:
+                try:
+                    steps.append(int(json.loads(line)["step"]))
+                    break
+                except (ValueError, KeyError):
+                    continue  # half a line of a killed process
         return max(steps, default=0)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..events import Event, parse_event
+from ..events import Event, Step, parse_event
 
 _TAIL = 256 * 1024
 
@@ -40,3 +40,11 @@ def last_event(path: Path) -> Event | None:
     size = path.stat().st_size if path.exists() else 0
     events, _ = follow(path, max(0, size - _TAIL))
     return events[-1] if events else None
+
+
+def progress(path: Path) -> str:
+    """How far a run is: "250 of 2000", or nothing. Read from the end of its log."""
+    size = path.stat().st_size if path.exists() else 0
+    events, _ = follow(path, max(0, size - _TAIL))
+    step = next((event for event in reversed(events) if isinstance(event, Step)), None)
+    return f"{step.step} of {step.total}" if step else ""

@@ -1,4 +1,7 @@
-"""metrics.csv: the figures of a run, a row for each step that is told and each measurement. For spreadsheets and plots."""
+"""metrics.csv: the figures of a run, a row for each step that is told and each measurement. For spreadsheets and plots.
+
+A run that goes on with a newer program gets the newer columns; rows of an older one keep what they have.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,19 @@ import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..events import Event, Measured, Step
+from ..events import Event, Measured, Performance, Step
 from .atomic import replace_text
 from .folder import append_line
 
 COLUMNS = ("step", "time", "loss", "lr", "seconds", "memory")
 """Of a step, named as in the event; after them the measurements that a training makes."""
-MEASURED = {"validation loss": "validation"}
+MEASURED = {"validation loss": "validation", "CLIP-I": "clip_i", "CLIP-T": "clip_t", "DINO": "dino"}
 """Name of a measurement → its column."""
-HEAD = [*COLUMNS, *MEASURED.values()]
+SPEED = ("pictures_per_second", "tflops", "share", "reserved")
+"""Of a step whose speed was measured, named as in the event."""
+PHASES = ("waiting", "forward", "backward", "optimizer", "sampling", "saving", "validating")
+"""Seconds of it."""
+HEAD = [*COLUMNS, *MEASURED.values(), *SPEED, *PHASES]
 
 
 def kept(path: Path, events: Iterable[Event], step: int) -> Iterator[Event]:
@@ -34,7 +41,8 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         return []
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
-    return [row for row in csv.DictReader(io.StringIO(whole)) if list(row) == HEAD and None not in row.values() and row["step"].isdecimal()]
+    known = (row for row in csv.DictReader(io.StringIO(whole)) if {"step"} <= row.keys() <= set(HEAD) and None not in row.values())
+    return [{column: row.get(column, "") for column in HEAD} for row in known if row["step"].isdecimal()]
 
 
 def _row(event: Event) -> dict[str, object] | None:
@@ -43,6 +51,9 @@ def _row(event: Event) -> dict[str, object] | None:
             return {column: getattr(event, column) for column in COLUMNS}
         case Measured() if event.name in MEASURED:
             return {"step": event.step, "time": event.time, MEASURED[event.name]: event.value}
+        case Performance():
+            own = {column: getattr(event, column) for column in ("step", "time", "seconds", "memory", *SPEED)}
+            return own | {name: event.phases.get(name) for name in PHASES}
     return None
 
 

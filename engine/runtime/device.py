@@ -51,6 +51,10 @@ class Peak:
 
         return psutil.Process().memory_info().rss
 
+    def reserved(self) -> int | None:
+        """What torch's allocator keeps for itself, used or not; None on a processor."""
+        return torch.cuda.memory_reserved(self.device) if self.device.type == "cuda" else None
+
     def take(self) -> int:
         """The peak, and begin anew. A processor keeps no record per phase, so there it is what is held now."""
         if self.device.type != "cuda":

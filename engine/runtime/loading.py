@@ -194,6 +194,11 @@ def _read(kind: Any, source: Source, name: str, dtype: torch.dtype, family: type
     return part
 
 
+def plain_part(family: ModelFamily, name: str, dtype: torch.dtype) -> torch.nn.Module:
+    """A part as its files have it, on the CPU: neither quantized nor offloaded. It takes no place in the pipeline."""
+    return _read(_class_of(family, family.folder, name), source_of(family, name), name, dtype, type(family))
+
+
 def drop_parts(family: ModelFamily, names: tuple[str, ...], device: torch.device) -> None:
     """Forget the named parts and give their memory back."""
     family.pipe.register_modules(**dict.fromkeys(names))

@@ -37,7 +37,7 @@ def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:
     is_diffusers = hasattr(part, "save_config")
     tensors: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
-    for name, tensor in part.state_dict().items():
+    for name, tensor in plain_state(part).items():
         if tensor.data_ptr() in seen:  # tied weights are stored once
             continue
         seen.add(tensor.data_ptr())
@@ -48,3 +48,17 @@ def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:
     part.save_config(path) if is_diffusers else part.config.save_pretrained(path)
     file = "diffusion_pytorch_model.safetensors" if is_diffusers else "model.safetensors"
     write_safetensors(path / file, tensors, {"format": "pt"})
+
+
+def plain_state(part: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The model's own tensors under its own names, whatever adapters PEFT has put around its layers."""
+    wrapped = {name for name, module in part.named_modules() if hasattr(module, "base_layer")}
+    tensors = {}
+    for name, tensor in part.state_dict().items():
+        pieces = name.split(".")
+        owner = next((length for length in range(1, len(pieces)) if ".".join(pieces[:length]) in wrapped), None)
+        if owner is None:
+            tensors[name] = tensor
+        elif pieces[owner] == "base_layer":
+            tensors[".".join(pieces[:owner] + pieces[owner + 1 :])] = tensor
+    return tensors

@@ -74,6 +74,10 @@ class Texts:
             )
             drop_parts(self.family, self.family.text_parts, self.device)
 
+    def knows(self, texts: Iterable[Text]) -> bool:
+        """Whether all of them are remembered."""
+        return not self._cache.missing(sorted({self._name(text) for text in texts}))
+
     def together(self, texts: Sequence[Text]) -> Conditioning:
         """Remembered features as one batch on the device."""
         batch = stack([self._cache.get(self._name(text)) for text in texts])

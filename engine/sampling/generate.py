@@ -13,14 +13,14 @@ from ..events import Event, Finished, Phase, Sampled
 from ..families.base import ModelFamily, Request
 from ..jobs import GenerateJob, LoraFile
 from ..network.companions import Companions
-from ..network.files import load_lora
-from ..network.prompts import TextLora
+from ..network.prompts import TextChanges
 from ..runs.folder import RunFolder
 from ..runtime.compiling import compile_blocks
 from ..runtime.device import Peak, pick_device, pick_dtype
 from ..runtime.loading import load_parts, open_family
 from ..runtime.texts import Texts
 from ..settings import resolve
+from .column import Column
 from .draw import draw, save_picture, texts_of
 from .requests import requests_of
 
@@ -58,11 +58,11 @@ def _generate(job: GenerateJob, folder: RunFolder, control: Control) -> Iterator
     yield Phase(name="Drawing", peak=peak.take())
     index = 0
     for column, lora in enumerate(columns):
-        loaded = load_lora(family, resolve(lora.path)) if lora else None
+        loaded = Column(family, resolve(lora.path), device) if lora else None
         for request in requests:
             control.check()
             if lora and loaded:
-                loaded.strength = lora.strength * request.strength
+                loaded.act(lora.strength * request.strength)
             label = (lora.label or Path(lora.path).stem) if lora else "base"
             path = folder.sample_path(0, index, request.prompt, "webp" if family.is_video else job.sample.format)
             image = draw(family, texts[column, request.strength].together, request, device, dtype)
@@ -92,11 +92,11 @@ def _encoded(
     base = make()
     texts: dict[tuple[int, float], Texts] = {}
     for column, lora in enumerate(columns):
-        changes = TextLora(family, resolve(lora.path)) if lora else None
+        changes = TextChanges(family, resolve(lora.path)) if lora else None
         for strength in sorted({request.strength for request in requests}):
             own = base
             if lora and changes and (whole := lora.strength * strength):
-                own = make(around=partial(changes.acting, family, whole), variant=f"{digest(resolve(lora.path))} {whole}")
+                own = make(around=partial(changes.acting, family, whole), variant=f"{' '.join(map(digest, changes.files))} {whole}")
             texts[column, strength] = own
             read = [text for request in requests if request.strength == strength for text in texts_of(family, request)]
             yield from own.remember(read, control)

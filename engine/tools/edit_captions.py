@@ -10,14 +10,14 @@ import regex
 
 from ..control import Control
 from ..data.captions import read_text
+from ..data.undo import Step, find_step
 from ..data.words import count, name_of, printable
 from ..errors import JobError
 from ..events import Captioned, Event, Finished, Phase, Progress, Warned
 from ..jobs.tools import Append, Edit, EditCaptionsJob, Prepend, Replace, Trim
 from ..runs.folder import RunFolder, slug
 from ..settings import load_settings, resolve
-from .journal import FILE, Journal
-from .targets import caption_place, captions_folder, first_of_twins, pictures_in
+from .targets import caption_place, captions_folder, captions_step, first_of_twins, pictures_in
 
 SECONDS = 2.0
 """Of computing that a regular expression may take for a caption: some never end."""
@@ -33,12 +33,13 @@ def edit_captions(job: EditCaptionsJob, folder: RunFolder, control: Control) -> 
 def _edit(job: EditCaptionsJob, folder: RunFolder, control: Control) -> Iterator[Event]:
     source = resolve(job.path).resolve()
     target = source if job.dry_run else captions_folder(job)
-    paths, journal = first_of_twins(pictures_in(source)), Journal(folder.path)
+    paths = first_of_twins(pictures_in(source))
+    step = None if job.dry_run else captions_step(job, folder, target, "Captions changed")
     yield Phase(name="Looking for changes" if job.dry_run else "Changing captions")
     done = changed = without = 0
     for done, path in enumerate(paths, 1):
         place = caption_place(path, source, target, job.caption_ext)
-        text = (_begun(journal, place) if target == source else None) or read_text(path, job.caption_ext)[0]
+        text = (_begun(step, place) if step and target == source else None) or read_text(path, job.caption_ext)[0]
         if text is None:
             without += 1
         else:
@@ -50,9 +51,9 @@ def _edit(job: EditCaptionsJob, folder: RunFolder, control: Control) -> Iterator
                 yield Warned(message=f"The caption of {name_of(path)} has more than {LONGEST:,} letters, and is left alone.")
             elif new != text or (target != source and not place.exists()):
                 changed += new != text
-                if not job.dry_run:
-                    journal.write(place, new)
-                yield Captioned(path=printable(path.relative_to(source)), text=new, before=text, written=not job.dry_run)
+                if step:
+                    step.write(place.relative_to(target), new.encode())
+                yield Captioned(path=printable(path.relative_to(source)), text=new, before=text, written=step is not None)
         if done % 100 == 0 or done == len(paths):
             yield Progress(done=done, total=len(paths), what="captions")
         if control.stop:
@@ -64,9 +65,10 @@ def _edit(job: EditCaptionsJob, folder: RunFolder, control: Control) -> Iterator
     yield Finished(step=done, reason="stopped" if done < len(paths) else "completed")
 
 
-def _begun(journal: Journal, place: Path) -> str | None:
+def _begun(step: Step, place: Path) -> str | None:
     """What a caption was before this run, where the run was here before it was stopped: no edit is made twice."""
-    if place not in journal.changes or (before := journal.original(place)) is None:
+    inner = place.relative_to(step.folder)
+    if inner not in step.changes or (before := step.original(inner)) is None:
         return None
     return before.decode("utf-8-sig", "replace").strip()
 
@@ -74,15 +76,15 @@ def _begun(journal: Journal, place: Path) -> str | None:
 def _take_back(job: EditCaptionsJob, control: Control) -> Iterator[Event]:
     named = str(job.undo)
     places = [resolve(named), load_settings().folder("output") / slug(named)]
-    found = next((place for place in places if (place / FILE).is_file()), None)
-    if found is None:
-        raise JobError(f"The run {named} changed no captions.", "Give the name or the folder of a run that did.")
+    step = next((found for found in map(find_step, places) if found and found.changes), None)
+    if step is None:
+        raise JobError(f"The run {named} changed no captions, or they were taken back before.", "Give the name or the folder of a run that did.")
     yield Phase(name="Taking changes back")
-    inside, journal, done = resolve(job.path).resolve(), Journal(found), 0
-    total = sum(path.is_relative_to(inside) for path in journal.changes)
-    if total < len(journal.changes):
+    inside, done = resolve(job.path).resolve(), 0
+    total = sum((step.folder / place).is_relative_to(inside) for place in step.changes)
+    if total < len(step.changes):
         yield Warned(message=f"The run changed captions outside {printable(inside)} too, which stay as they are.")
-    for told in journal.undo(inside):
+    for told in step.undo(inside):
         if isinstance(told, Warned):
             yield told
             continue

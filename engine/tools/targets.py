@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..data.captions import caption_file
-from ..data.pictures import find_foreign, find_pictures
+from ..data.listing import list_files
 from ..data.report.mending import is_own
 from ..data.scan import foreign_hint
+from ..data.undo import Step, step_of
 from ..data.words import count, listed, name_of, printable
 from ..errors import JobError
 from ..events import Event, Warned
 from ..jobs.tools import CaptionsJob
+from ..runs.folder import RunFolder
 from ..settings import home, resolve
 
 T = TypeVar("T")
@@ -35,9 +37,10 @@ def single_pictures(path: str, to: str) -> Generator[Event, None, tuple[Path, Pa
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder; a JobError if there are none."""
-    if paths := find_pictures(folder):
-        return paths
-    raise JobError(f"There are no pictures in {printable(folder)}.", foreign_hint(find_foreign(folder)) or "Add .jpg, .png or .webp files.")
+    found = list_files(folder)
+    if found.pictures:
+        return [Path(path) for path, _ in found.pictures]
+    raise JobError(f"There are no pictures in {printable(folder)}.", foreign_hint(found.foreign) or "Add .jpg, .png or .webp files.")
 
 
 def captions_folder(job: CaptionsJob) -> Path:
@@ -51,6 +54,11 @@ def captions_folder(job: CaptionsJob) -> Path:
         f"{printable(folder)} is a folder of yours, which is only read.",
         "Set in_place to write captions beside the pictures, or give another folder as write_to.",
     )
+
+
+def captions_step(job: CaptionsJob, run: RunFolder, target: Path, what: str) -> Step:
+    """Where what captions were is kept: in a data set of the app beside its other changes, else with the run."""
+    return step_of(run.path, target, what, is_own(target))
 
 
 def apart(source: Path, target: str, key: str) -> Path:

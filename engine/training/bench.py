@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..data.chance import number
 from ..data.room import Use
 from ..families.base import Conditioning, ModelFamily, Request
 from ..jobs import TrainJob
@@ -41,8 +42,8 @@ class Bench:
     companions: Companions
     stay: tuple[str, ...] = ()
     """Parts that every step needs, besides the denoiser: they never leave the device."""
-    made_controls: Use | None = None
-    """Keeps the control pictures in the cache."""
+    in_use: Sequence[Use | None] = ()
+    """Keeps the pictures that were fetched or made in the cache."""
     held: Bench | None = None
     """The same, with the pictures that are held back for validation."""
 
@@ -54,20 +55,44 @@ class Bench:
         loaded = self.feed(micro)
         frames = loaded.items[0].frames
         (mean, std), *references = (self._latents(column, frames if index else 0) for index, column in enumerate(loaded.columns))
-        shown = {f"control_{index}": mate for index, (mate, _) in enumerate(references)}
+        mates = [mate for mate, _ in references]
+        shown = {f"control_{index}": mate for index, mate in enumerate(mates)} if self.network.takes is None else {}
         features = loaded.features or {kind: self.conditioning(texts) for kind, texts in loaded.texts.items()}
         cond = features.pop("")
+        anew = self._mask(loaded.anew, mean)
+        shown |= {} if anew is None else {"anew": anew}
         stages = self.family.stages
         stage = stages[micro // self.job.train.switch_boundary_every % len(stages)]
         return Batch(
             mean, std, {**cond, **shown}, (stage.low, stage.high), self._mask(loaded.mask, mean),
             None if loaded.weights is None else self._sent(loaded.weights), self.loader.data_set(micro).prior_reg, features, loaded.identities,
+            self._shown(micro, [self._sent(pixels) for pixels in loaded.shown] or mates) if self.network.takes else (),
         )  # fmt: skip
+
+    def _shown(self, micro: int, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """The control pictures, nothing in the place of those that are to be left out."""
+        share = getattr(self.job.adapter, "control_image_dropout", 0.0)
+        if not share:
+            return list(pictures)
+        drawn = [number("control picture", self.job.train.seed, micro, position) / 2**64 for position in range(len(pictures[0]))]
+        kept = self._sent(torch.tensor([one >= share for one in drawn]))
+        return [picture * kept.view(-1, *[1] * (picture.ndim - 1)) for picture in pictures]
 
     def with_strength(self, micro: int) -> contextlib.AbstractContextManager[None]:
         """Inside, the network acts as strongly as the data sets of that micro-batch ask for."""
         strength = self.loader.data_set(micro).network_weight
         return self.network.scaled(strength) if strength != 1 else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def drawn(self, request: Request) -> Iterator[Request]:
+        """What is left of a request where its control pictures are shown to the network, inside; all of it where they are the model's own."""
+        if self.network.takes is None:
+            yield request
+            return
+        with torch.no_grad():
+            pictures = self.network.prepared(self.family, [Path(path) for path in request.controls], (request.width, request.height))
+        with self.network.shown(pictures):
+            yield replace(request, controls=())
 
     def _latents(self, column: Column, shown_for: int) -> tuple[Tensor, Tensor]:
         """Mean and deviation as one batch on the device; pixels are encoded first."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..families.base import ModelFamily
 from ..jobs.train import Slider
 from ..network.attach import Network
-from .objectives import Batch, Process, averaged
+from .objectives import Asked, Batch, Process, averaged
 
 
 @dataclass
@@ -52,12 +52,11 @@ class Replacing:
         yield averaged((answer("") - right).square(), batch.mask, batch.weights)
 
 
-def asked(process: Process, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Callable[[str], Tensor]:
-    """What the model says of the batch at one draw of noise, for any of its prompts; the empty name is the caption."""
+def asked(process: Process, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Asked:
+    """The batch at one draw of noise."""
     clean = batch.draw(rng)
     seen = process.noised(family, clean, batch, rng)
-    cond = family.practise(clean, batch.cond, rng)
-    return lambda kind: family.predict_within(batch.span, seen.latents, seen.sigma, {**cond, **batch.others.get(kind, {})}).float()
+    return Asked(family, batch, family.practise(clean, batch.cond, rng), seen)
 
 
 def as_spread(answer: Tensor, like: Tensor) -> Tensor:

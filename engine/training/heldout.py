@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from ..data.pictures import digest
 from ..data.scan import Item
 from ..errors import JobError
 from ..jobs import Dataset, TrainJob
-from ..settings import load_settings
+from ..jobs.validation import ValidationItem
+from ..runs.atomic import replace_text
+from ..settings import load_settings, resolve
 
 _ALIKE = {
     "caption_ext", "trigger_word", "resolution", "buckets", "square_crop", "upscale", "scale", "crop",
@@ -22,13 +26,23 @@ _ALIKE = {
 
 
 def with_folder(job: TrainJob) -> TrainJob:
-    """The job, with the folder of its validation, if it has one, as its last data set."""
+    """The job, with the pictures of its validation, if it names any, as its last data set."""
     wanted = job.validation
-    if wanted.every is None or wanted.path is None:
+    where = wanted.path if wanted.path is not None else _written_down(wanted.items) if wanted.items else None
+    if wanted.every is None or where is None:
         return job
     alike = {key: value for key, value in job.datasets[0] if key in _ALIKE}
-    folder = Dataset(path=wanted.path, control_path=wanted.control_path, **alike)
+    folder = Dataset(path=where, control_path=wanted.control_path, **alike)
     return job.model_copy(update={"datasets": [*job.datasets, folder]})
+
+
+def _written_down(items: Sequence[ValidationItem]) -> str:
+    """A map of pictures, as a data set can be, in the cache."""
+    text = json.dumps({str(resolve(item.image_path)): {"caption": item.prompt} for item in items}, ensure_ascii=False)
+    file = load_settings().folder("cache") / "validation" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not file.is_file():
+        replace_text(file, text)
+    return str(file)
 
 
 def hold_back(job: TrainJob, items: list[Item]) -> tuple[list[Item], list[Item]]:
@@ -40,7 +54,7 @@ def hold_back(job: TrainJob, items: list[Item]) -> tuple[list[Item], list[Item]]
         return items, []
     paths = list(dict.fromkeys(item.path for item in items))
     known = dict(Notes(load_settings().folder("cache")).about("digest", paths, digest))
-    if job.validation.path is not None:
+    if job.validation.path is not None or job.validation.items:
         held = {known[item.path] for item in items if item.dataset == len(job.datasets)}
     else:
         held = set().union(*(_chosen(items, known, index, job.validation.share) for index, data in enumerate(job.datasets) if not is_kept_whole(data)))
@@ -51,7 +65,9 @@ def hold_back(job: TrainJob, items: list[Item]) -> tuple[list[Item], list[Item]]
                 f"Nothing of datasets[{index}] is left to train on: all of its pictures are held back for validation.",
                 f"Add pictures to {dataset.path}, or set validation.path to a folder of other pictures.",
             )
-    shown = {known[item.path]: item for item in reversed(items) if known[item.path] in held and not (item.flip or item.flip_y)}
+    aside = [item for item in items if known[item.path] in held and not (item.flip or item.flip_y)]
+    aside = [item for item in aside if item.dataset == len(job.datasets)] or aside  # with the captions that they have there
+    shown = {known[item.path]: item for item in reversed(aside)}
     return kept, list(reversed(shown.values()))
 
 
@@ -75,9 +91,11 @@ def as_they_are(job: TrainJob) -> TrainJob:
     """The job, with nothing in it that changes pictures or captions, or asks about further prompts."""
     still = {"random_crop": False, "random_scale": False, "augmentations": [], "network_weight": 1.0, "loss_multiplier": 1.0, "num_repeats": 1}
     plain = {"is_reg": False, "prior_reg": False, "weight": None}
-    train = {"do_guidance_loss": False, "diff_output_preservation": False, "blank_prompt_preservation": False}
+    train = {"do_guidance_loss": False, "do_cfg": False, "diff_output_preservation": False, "blank_prompt_preservation": False}
+    always = job.adapter.model_copy(update={"control_image_dropout": 0.0}) if job.adapter and hasattr(job.adapter, "control_image_dropout") else job.adapter
     return job.model_copy(
         update={
+            "adapter": always,
             "datasets": [dataset.model_copy(update=still | plain) for dataset in job.datasets],
             "train": job.train.model_copy(update=train),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Generator
 from typing import Any
 
@@ -19,6 +20,9 @@ from .ema import Average
 from .objectives import PROCESSES, Objective, Regression
 from .optimizer_state import load_optimizer, optimizer_tensors
 from .optimizers import OPTIMIZERS, make_optimizer, rate_groups, set_rates, shown
+from .pairs import Pairing
+from .performance import Clock, Idle
+from .rounding import EachOptimizer
 from .sameness import data_summary, summary
 from .schedules import make_schedule, set_step
 
@@ -35,17 +39,20 @@ class Learner:
         self.parameters = bench.network.parameters()
         groups = rate_groups(settings, dict(bench.network.named_parameters()), bench.family.text_parts)
         self.optimizer = make_optimizer(
-            settings.optimizer, groups, groups[0]["lr"], settings.optimizer_params, bench.device, settings.weights_dtype == "bf16" and not bench.network.is_adapter
+            settings.optimizer, groups, groups[0]["lr"], settings.optimizer_params, bench.device, settings.weights_dtype == "bf16" and not bench.network.is_adapter,
+            settings.fused_backward_pass and not bench.network.is_adapter,
         )
+        if settings.fused_backward_pass and isinstance(self.optimizer, EachOptimizer):
+            self.optimizer.step_in_backward(settings.max_grad_norm)
         self.schedule = make_schedule(settings, self.optimizer)
-        self.average = (
-            Average(self.parameters, settings.ema_config.ema_decay) if settings.ema_config.use_ema else None
-        )
+        self.average: Average | None = None
+        self.begin_average()
         self.changed: list[dict[str, Any]] = []
         """Settings that were changed on the way, see ``changes``."""
         self._data = data_summary(job, bench.loader.items)
         self.rng = torch.Generator(bench.device)
         self.scaler = torch.amp.GradScaler(bench.device.type, enabled=bench.dtype == torch.float16)
+        self.clock: Idle = Clock(bench, every) if (every := job.logging.performance_log_every) else Idle()
 
     @property
     def lr(self) -> float:
@@ -57,28 +64,43 @@ class Learner:
         """One optimizer step over all micro-batches; their mean loss, still on the device."""
         count = self.job.train.gradient_accumulation
         total = torch.zeros((), device=self.bench.device)
-        for micro in range(self.step * count, (self.step + 1) * count):
-            self._seed(micro)
-            # the strength holds until a part is differentiated: checkpointing computes forward again
-            with self.bench.with_strength(micro), contextlib.closing(self._losses(micro)) as losses:
-                for loss in losses:
-                    self.scaler.scale(loss / count).backward()
-                    total += loss.detach() / count
+        micros = range(self.step * count, (self.step + 1) * count)
+        with self.clock.step(self.step + 1, micros):
+            for micro in micros:
+                total += self._micro(micro) / count
+            with self.clock.phase("optimizer"):
+                self._move()
+        return total
+
+    def _micro(self, micro: int) -> Tensor:
+        """The gradients of a micro-batch are added; its loss."""
+        self._seed(micro)
+        total = torch.zeros((), device=self.bench.device)
+        # the strength holds until a part is differentiated: checkpointing computes forward again
+        with self.clock.micro(micro), self.bench.with_strength(micro), contextlib.closing(self._losses(micro)) as losses:
+            for loss in losses:
+                with self.clock.phase("backward"):
+                    self.scaler.scale(loss / self.job.train.gradient_accumulation).backward()
+                total += loss.detach()
+        return total
+
+    def _move(self) -> None:
+        """The weights, along their gradients."""
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.job.train.max_grad_norm)
+        if self.job.train.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.job.train.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._advance()
         if self.average:
             self.average.step()
-        return total
 
     def _losses(self, micro: int) -> Generator[Tensor, None, None]:
-        with autocast(self.bench.device, self.bench.dtype):
+        with self.clock.phase("waiting"), autocast(self.bench.device, self.bench.dtype):
             batch = self.bench.batch(micro)
-        with contextlib.closing(self.objective.losses(self.bench.family, batch, self.rng)) as parts:
+        with self.bench.network.shown(batch.shown), contextlib.closing(self.objective.losses(self.bench.family, batch, self.rng)) as parts:
             while True:
-                with autocast(self.bench.device, self.bench.dtype):  # thread-local: not held while a part is differentiated
+                with self.clock.phase("forward"), autocast(self.bench.device, self.bench.dtype):  # thread-local: not held while a part is differentiated
                     part = next(parts, None)
                 if part is None:
                     return
@@ -140,9 +162,19 @@ class Learner:
             },
         )
 
+    def begin_average(self) -> None:
+        """From the weights as they are now, where there is to be an average."""
+        settings = self.job.train.ema_config
+        self.average = Average(self.parameters, settings.ema_decay) if settings.use_ema else None
+
+    def start_at(self, step: int) -> None:
+        """Count from that step on, with the learning rate and the pictures that belong there."""
+        self.step = step
+        set_step(self.schedule, step)
+
     def load(self, state: State) -> None:
         """Continue as if never stopped. A job whose weights would not fit is refused with what changed."""
-        if changed := _changes(state.values["job"], _identity(self.job)):
+        if changed := _changes(state.values["job"], self.job):
             raise JobError(
                 f"This run was started with other settings: {changed}.",
                 "Set them back to continue it, or choose another name for a new run.",
@@ -159,6 +191,8 @@ class Learner:
 def objective_of(job: TrainJob, bench: Bench) -> Objective:
     """What the job asks for, on the kind of model that the family is."""
     process = PROCESSES[bench.family.objective](job.train)
+    if job.pair_slider:
+        return Pairing(process, job.pair_slider, bench.network)
     if job.slider:
         return Sliding(process, job.slider, bench.network)
     if job.replacements:
@@ -167,18 +201,28 @@ def objective_of(job: TrainJob, bench: Bench) -> Objective:
 
 
 def _identity(job: TrainJob) -> dict[str, object]:
-    """What must be the same for a state to fit."""
-    data = job.model_dump(mode="json")
+    """What must be the same for a state to fit, by key."""
+    sections = {name: getattr(job, name) for name in ("network", "embedding", "decorator", "adapter") if getattr(job, name)}
     return {
-        "model.name_or_path": data["model"]["name_or_path"],
-        **{f"network.{key}": value for key, value in data["network"].items()},
-        "train.optimizer": data["train"]["optimizer"],
-        **({"train.weights_dtype": "bf16"} if data["train"]["weights_dtype"] == "bf16" else {}),
-        "train.train_text_encoder": data["train"]["train_text_encoder"],
-        "train.ema_config.use_ema": data["train"]["ema_config"]["use_ema"],
+        "model.name_or_path": job.model.name_or_path,
+        **{f"{name}.{key}": value for name, section in sections.items() for key, value in section.model_dump(mode="json").items() if key != "test_img_path"},
+        "train.optimizer": job.train.optimizer,
+        "train.fused_backward_pass": job.train.fused_backward_pass,
+        "train.weights_dtype": job.train.weights_dtype,
+        "train.train_text_encoder": job.train.train_text_encoder,
+        "train.ema_config.use_ema": job.train.ema_config.use_ema,
     }
 
 
-def _changes(then: dict[str, object], now: dict[str, object]) -> str:
-    keys = sorted({key for key in {*then, *now} if then.get(key) != now.get(key)})
+def _changes(then: dict[str, object], job: TrainJob) -> str:
+    """In words. A setting that there was not yet, then, was as it is when nobody asks for anything."""
+    now = _identity(job)
+    then = {key: _usual(job, key) for key in now if not key.endswith(".type")} | then
+    keys = sorted(key for key in now if then.get(key) != now[key]) or sorted(then.keys() - now)
     return ", ".join(f"{key} was {then.get(key)!r}, is {now.get(key)!r}" for key in keys)
+
+
+def _usual(job: TrainJob, key: str) -> object:
+    *path, name = key.split(".")
+    section = functools.reduce(getattr, path, job)
+    return type(section).model_fields[name].get_default(call_default_factory=True)

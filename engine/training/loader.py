@@ -6,9 +6,10 @@ Everything that is drawn follows from (seed, micro-batch, position): nothing has
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from ..data.pixels import load_mask, load_pixels
 from ..data.scan import Item
 from ..families.base import Conditioning, ModelFamily
 from ..jobs import Dataset, TrainJob
+from ..network.base import Takes
 from ..runtime.texts import Text, Texts, text_of
 from .heldout import InOrder
 from .prompts import other_prompts
@@ -57,6 +59,10 @@ class Loaded:
     """How much each picture counts [B]; None for all alike."""
     identities: list[int]
     """A number for each picture at its size, the same each time it comes."""
+    shown: list[Tensor] = field(default_factory=list)
+    """Control pictures in pixels, B 3 H W in [-1, 1]: the first of each picture, the second, and so on."""
+    anew: Tensor | None = None
+    """1 where a picture is drawn anew, B 1 H W at the size of the pictures; None where no data set says that."""
 
 
 @dataclass
@@ -75,6 +81,10 @@ class Loader:
     """What happens to the captions of each data set."""
     pin: bool = False
     """Put batches where a graphics card fetches them from by itself, so that nobody waits."""
+    takes: Takes | None = None
+    """How an adapter is shown control pictures; None where the model itself is shown them."""
+    look: Callable[[Path], Tensor] | None = None
+    """What a vision encoder said of a picture, LD; where an adapter takes that."""
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="pictures")
@@ -84,7 +94,8 @@ class Loader:
         chosen = [self.placed[index] for index in self.batches.at(micro)]
         items, buckets = [self.items[one.item] for one in chosen], [one.bucket for one in chosen]
         draws = [self._draw(item, bucket, micro, position) for position, (item, bucket) in enumerate(zip(items, buckets, strict=True))]
-        columns = [items, *zip(*(references(item) for item in items), strict=True)]
+        mates = list(zip(*(references(item) for item in items), strict=True))
+        columns = [items, *(mates if self.takes in (None, "latents") else ())]
         texts = self._texts(items, micro)
         return Loaded(
             items,
@@ -94,6 +105,8 @@ class Loader:
             {kind: self.texts.together(some) for kind, some in texts.items()} if self.texts else None,
             self._weights(items),
             [number("noise", str(item.path), item.flip, item.flip_y, *bucket) for item, bucket in zip(items, buckets, strict=True)],
+            self._shown(mates, buckets, draws, micro),
+            self._anew(items, buckets, draws),
         )
 
     def _texts(self, items: Sequence[Item], micro: int) -> dict[str, list[Text]]:
@@ -134,6 +147,19 @@ class Loader:
         order = self._pinned(torch.tensor([*kept, *coming]).argsort()) if kept and coming else None
         return Column(both, pixels, order)
 
+    def _shown(self, mates: Sequence[Sequence[Item]], buckets: Sequence[Bucket], draws: Sequence[Draw | None], micro: int) -> list[Tensor]:
+        """Control pictures that are no latents."""
+        if self.takes == "pixels":
+            return [self._pixels(column, buckets, draws, micro) for column in mates]
+        return [self._pinned(torch.stack([self.look(item.path) for item in column])) for column in mates] if self.look else []
+
+    def _pixels(self, items: Sequence[Item], buckets: Sequence[Bucket], draws: Sequence[Draw | None], micro: int) -> Tensor:
+        """Control pictures, moved and changed as the pictures are."""
+        seed, changed = self.job.train.seed, [self.job.datasets[item.dataset].augmentations for item in items]
+        places = enumerate(zip(items, buckets, draws, changed, strict=True))
+        coming = [self._pool.submit(load_pixels, item, bucket, draw, steps, (seed, micro, position)) for position, (item, bucket, draw, steps) in places]
+        return self._pinned(torch.stack([one.result() for one in coming]))
+
     def _weights(self, items: Sequence[Item]) -> Tensor | None:
         data = [self.job.datasets[item.dataset] for item in items]
         weights = [one.loss_multiplier * (self.job.train.reg_weight if one.is_reg else 1.0) for one in data]
@@ -151,9 +177,22 @@ class Loader:
         if item.mask is None:
             return torch.ones(1, bucket[1], bucket[0])
         data = self.job.datasets[item.dataset]
-        mask = (load_mask(item, bucket, draw) if changes(data) else self.masks.get(item, bucket)).float() / 255
+        mask = self._read_mask(item, bucket, draw)
         mask = 1 - mask if data.invert_mask else mask
         return data.mask_min_value + (1 - data.mask_min_value) * mask
+
+    def _anew(self, items: Sequence[Item], buckets: Sequence[Bucket], draws: Sequence[Draw | None]) -> Tensor | None:
+        if all(item.erased is None for item in items):
+            return None
+        kept = [
+            self._read_mask(erased_copy(item), bucket, draw) if item.erased else torch.zeros(1, bucket[1], bucket[0])
+            for item, bucket, draw in zip(items, buckets, draws, strict=True)
+        ]
+        return self._pinned(1 - torch.stack(kept))
+
+    def _read_mask(self, item: Item, bucket: Bucket, draw: Draw | None) -> Tensor:
+        still = not changes(self.job.datasets[item.dataset])
+        return (self.masks.get(item, bucket) if still else load_mask(item, bucket, draw)).float() / 255
 
 
 def changes(dataset: Dataset) -> bool:
@@ -161,7 +200,13 @@ def changes(dataset: Dataset) -> bool:
     return bool(dataset.random_crop or dataset.random_scale or dataset.augmentations)
 
 
+def erased_copy(item: Item) -> Item:
+    """The picture of ``erased``, its transparency as its mask."""
+    copy = item.erased or item.path
+    return replace(item, path=copy, mask=copy, erased=None, controls=())
+
+
 def references(item: Item) -> list[Item]:
     """The reference pictures of an item, as pictures of the same size. Where it is its own, that is its first frame."""
-    first = replace(item, controls=(), mask=None, shown_for=item.frames)
+    first = replace(item, controls=(), mask=None, erased=None, shown_for=item.frames)
     return [first if path == item.path else replace(first, path=path, clip=None, cut=None) for path in item.controls]

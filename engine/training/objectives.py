@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from ..errors import JobError
 from ..families.base import Conditioning, ModelFamily
 from ..jobs.train import TimestepType, Train
+from .answers import as_level, drawn_between, guided, guided_target, mean_velocity, spectra_differ
 from .losses import LOSSES
 from .noise import Noise, like
 from .timesteps import Levels, level_weights
@@ -39,6 +41,8 @@ class Batch:
     """Further prompts for the same pictures: unconditional, class, blank."""
     identities: Sequence[int] = ()
     """A number for each picture at its size, the same each time it comes."""
+    shown: Sequence[Tensor] = ()
+    """Control pictures, as the network takes them."""
 
     def draw(self, rng: torch.Generator) -> Tensor:
         """Latents drawn from the posterior, in fp32: another draw each time a picture comes.
@@ -139,11 +143,6 @@ def signal_weights(snr: Tensor, prediction: str, least: float | None, fixed: flo
     return kept / scale.clamp(min=1e-4)
 
 
-def as_level(sigma: Tensor, latents: Tensor) -> Tensor:
-    """[B] in a shape that fits the latents."""
-    return sigma.view(-1, *[1] * (latents.ndim - 1))
-
-
 def along(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """The place on the line from pictures to noise."""
     level = as_level(sigma, clean)
@@ -156,6 +155,27 @@ class Objective(Protocol):
 
         Everything that is drawn is drawn from ``rng``.
         """
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the model says of one noised batch."""
+
+    family: ModelFamily
+    batch: Batch
+    cond: Conditioning
+    seen: Noised
+
+    def __call__(self, kind: str = "") -> Tensor:
+        """With one of the batch's other prompts; the empty name is the caption."""
+        return self._answer(self.seen.latents, self.seen.sigma, {**self.cond, **self.batch.others.get(kind, {})})
+
+    def at(self, latents: Tensor, sigma: Tensor) -> Tensor:
+        """Of other latents, at other levels."""
+        return self._answer(latents, sigma, self.cond)
+
+    def _answer(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+        return self.family.predict_within(self.batch.span, latents, sigma, cond).float()
 
 
 @dataclass
@@ -178,48 +198,56 @@ class Regression:
         counts = family.counts(seen.latents, cond)
         weights = seen.weights if batch.weights is None else batch.weights if seen.weights is None else batch.weights * seen.weights
 
-        def answer(given: Conditioning) -> Tensor:
-            return family.predict_within(batch.span, seen.latents, seen.sigma, {**cond, **given}).float()
+        asked = Asked(family, batch, cond, seen)
+        strength = drawn_between(settings.cfg_scale, settings.max_cfg_scale or settings.cfg_scale, len(clean), rng) if settings.do_cfg else None
 
-        def before(given: Conditioning) -> Tensor:
+        def answer() -> Tensor:
+            """With guidance, where that is practised."""
+            return asked() if strength is None else guided(asked(), asked("unconditional"), strength)
+
+        def before(ask: Callable[[], Tensor]) -> Tensor:
             with torch.no_grad(), self.base():
-                return answer(given)
+                return ask()
 
         def difference(said: Tensor, right: Tensor) -> Tensor:
+            if settings.t0_loss_target:  # both from the same place: so far apart are the pictures that they lead to
+                said, right = as_level(seen.sigma, said) * said, as_level(seen.sigma, right) * right
             return LOSSES[settings.loss_type](said, right, seen.sigma)
 
         outside = 1 - batch.mask if batch.mask is not None and settings.inverted_mask_prior else None
-        was = before({}) if batch.is_prior or outside is not None else None
-        right = was if batch.is_prior and was is not None else self._guided(seen.answer, seen.sigma, answer, batch, rng)
-        said = answer({})
+        was = before(answer) if batch.is_prior or outside is not None else None
+        right = was if batch.is_prior and was is not None else self._right(asked, rng)
+        said = answer()
         if settings.do_differential_guidance:
             right = said.detach() + settings.differential_guidance_scale * (right - said.detach())
-        loss = averaged(difference(said, right), joined(counts, batch.mask), weights, settings.max_loss)
+        inside = joined(counts, batch.mask)
+        loss = averaged(difference(said, right), inside, weights, settings.max_loss)
+        if settings.do_fft_loss:
+            loss = loss + averaged(self._spectra(seen, said, right, inside), None, weights)
         if outside is not None and was is not None:
             kept = averaged(difference(said, was), joined(counts, outside), weights)
             loss = loss + settings.inverted_mask_prior_multiplier * kept
         yield loss
         for kind, multiplier in KEPT.items():
             if kind in batch.others:
-                given = batch.others[kind]
-                right = before(given)
-                yield getattr(settings, multiplier) * averaged((answer(given) - right).square(), counts, weights)
+                right = before(partial(asked, kind))
+                yield getattr(settings, multiplier) * averaged((asked(kind) - right).square(), counts, weights)
 
-    def _guided(self, right: Tensor, sigma: Tensor, answer: Callable[[Conditioning], Tensor], batch: Batch, rng: torch.Generator) -> Tensor:
-        """The right answer as classifier-free guidance would change it."""
-        if "unconditional" not in batch.others or not self.settings.do_guidance_loss:
-            return right
-        with torch.no_grad():
-            away = answer(batch.others["unconditional"])
-        if self.settings.do_guidance_loss_cfg_zero:  # Fan et al. 2025: the part of the right answer that the other one explains
-            share = (right * away).flatten(1).sum(1) / away.flatten(1).square().sum(1).clamp(min=1e-8)
-            away = as_level(share, away) * away
-        target = self.settings.guidance_loss_target
-        low, high = (target, target) if isinstance(target, int | float) else target
-        strength = low + (high - low) * torch.rand(len(right), generator=rng, device=rng.device)
-        if self.settings.guidance_loss_schedule == "sigma":
-            strength = 1 + (strength - 1) * sigma
-        return away + as_level(strength, right) * (right - away)
+    def _right(self, asked: Asked, rng: torch.Generator) -> Tensor:
+        """The right answer, as the job changes it."""
+        seen, right = asked.seen, asked.seen.answer
+        if self.settings.do_guidance_loss and "unconditional" in asked.batch.others:
+            with torch.no_grad():
+                away = asked("unconditional")
+            right = guided_target(right, away, seen.sigma, self.settings, rng)
+        return mean_velocity(asked.at, seen.latents, seen.sigma, right, asked.batch.span) if self.settings.mean_flow else right
+
+    def _spectra(self, seen: Noised, said: Tensor, right: Tensor, inside: Tensor | None) -> Tensor:
+        """How far the spectra of the pictures differ that two answers lead to. What does not count is as it should be in both."""
+        level = as_level(seen.sigma, said)
+        found, wanted = seen.latents - level * said, seen.latents - level * right
+        differ = spectra_differ(found if inside is None else wanted + inside * (found - wanted), wanted)
+        return differ / level.clamp(min=0.1).square() if self.settings.do_fft_velocity_equiv_weight else differ
 
 
 KEPT = {"class": "diff_output_preservation_multiplier", "blank": "blank_prompt_preservation_multiplier"}

@@ -22,7 +22,7 @@ from ..events import Event, Warned
 from ..jobs import Adapter, Full, TrainJob
 from ..jobs.train import OptimizerName, Train
 from ..runtime.device import pick_dtype
-from .rounding import RoundedOptimizer, in_full
+from .rounding import EachOptimizer, RoundedOptimizer, in_full
 
 __all__ = ["OPTIMIZERS", "Row", "make_optimizer", "optimizer_notes", "rate_groups", "set_rates", "shown"]
 
@@ -86,10 +86,11 @@ def make_optimizer(
     options: Mapping[str, Any],
     device: torch.device,
     rounded: bool = False,
+    each: bool = False,
 ) -> torch.optim.Optimizer:
     """The optimizer that a job names, of weights or of groups of them. An option that it does not have is an error.
 
-    ``rounded``: for weights in bf16, one for each, whose steps are rounded at random.
+    ``each``: one for each weight; ``rounded``: those, for weights in bf16, whose steps are rounded at random.
     """
     row = OPTIMIZERS[name]
     kind = _class(row, device)
@@ -102,13 +103,13 @@ def make_optimizer(
             f"{f'Did you mean {near[0]}? ' if near else ''}Known are: {', '.join(sorted(known))}.",
         )
     groups = _grouped(parameters, lr)
-    if rounded:
+    if rounded or each:
         parts = []
         for group in groups:
             for weight in group["params"]:
                 with in_full(weight):  # some make their state at once, in the precision of the weight
                     parts.append(make_optimizer(name, [{**group, "params": [weight]}], lr, options, device))
-        return RoundedOptimizer(parts)
+        return RoundedOptimizer(parts) if rounded else EachOptimizer(parts)
     if row.by_shape:
         groups = [part for group in groups for part in _by_shape(group)]
     try:
@@ -128,18 +129,21 @@ def rate_groups(settings: Train, named: Mapping[str, nn.Parameter], text_parts: 
     """The weights by their learning rates, those of the denoiser first. ``text_parts`` are the first words of the names of the others."""
     denoiser = settings.lr if settings.unet_lr is None else settings.unet_lr
     text = settings.lr if settings.text_encoder_lr is None else settings.text_encoder_lr
+    word = settings.lr if settings.embedding_lr is None else settings.embedding_lr
     ratio = settings.loraplus_lr_ratio or 1.0
     groups: dict[str, dict[str, Any]] = {}
     for path, weight in named.items():
-        is_text, is_up = path.split(".")[0] in text_parts, ".lora_B." in path and ratio != 1
-        name = ("text encoders" if is_text else "denoiser") + (", second matrices" if is_up else "")
-        rate = (text if is_text else denoiser) * (ratio if is_up else 1.0)
+        part, _, rest = path.partition(".")
+        is_up = ".lora_B." in path and ratio != 1
+        kind, rate = ("embedding", word) if rest == "embedding" else ("text encoders", text) if part in text_parts else ("denoiser", denoiser)
+        name = kind + (", second matrices" if is_up else "")
+        rate *= ratio if is_up else 1.0
         groups.setdefault(name, {"name": name, "params": [], "lr": rate})["params"].append(weight)
-    if settings.unet_lr is None and settings.text_encoder_lr is None and ratio == 1:
+    if settings.unet_lr is None and settings.text_encoder_lr is None and settings.embedding_lr is None and ratio == 1:
         return [{"name": "all", "params": list(named.values()), "lr": denoiser}]
     if OPTIMIZERS[settings.optimizer].finds_rate and len(groups) > 1:
         raise JobError(
-            f"{settings.optimizer} finds one rate for all weights: unet_lr, text_encoder_lr and loraplus_lr_ratio cannot act.",
+            f"{settings.optimizer} finds one rate for all weights: unet_lr, text_encoder_lr, embedding_lr and loraplus_lr_ratio cannot act.",
             "Leave them out, or choose another optimizer.",
         )
     return sorted(groups.values(), key=lambda group: group["name"])
@@ -189,6 +193,7 @@ def optimizer_notes(job: TrainJob, device: torch.device) -> Iterator[Event]:
             )
         if pick_dtype(settings.dtype, device) != torch.bfloat16:
             raise JobError("Weights in bf16 (train.weights_dtype) are computed with in bf16 too.", "Set train.dtype to bf16, or train.weights_dtype to fp32.")
+    yield from _in_backward(job, device)
     if settings.lr_warmup_steps >= settings.steps:
         yield Warned(message="lr_warmup_steps is not below steps: the learning rate never gets to its height.", hint="Lower train.lr_warmup_steps.")
     if settings.lr_scheduler == "constant_with_warmup" and not settings.lr_warmup_steps:
@@ -197,8 +202,28 @@ def optimizer_notes(job: TrainJob, device: torch.device) -> Iterator[Event]:
         yield Warned(message="lr_warmup_steps has no effect with piecewise_constant.", hint="Write the steps of the warm-up into step_rules.")
     if settings.text_encoder_lr is not None and not settings.train_text_encoder:
         yield Warned(message="train.text_encoder_lr has no effect: the text encoders are not trained.", hint="Set train.train_text_encoder to true.")
+    if settings.embedding_lr is not None and job.embedding is None:
+        yield Warned(message="train.embedding_lr has no effect: there is no embedding.")
     if settings.loraplus_lr_ratio and (isinstance(job.network, Full) or (isinstance(job.network, Adapter) and job.network.type not in ("lora", "dora"))):
         yield Warned(message=f"train.loraplus_lr_ratio has no effect on a {job.network.type}: it is for the second matrix of a LoRA or DoRA.")
+
+
+def _in_backward(job: TrainJob, device: torch.device) -> Iterator[Event]:
+    """Of steps that are made before all gradients are there."""
+    settings, row = job.train, OPTIMIZERS[job.train.optimizer]
+    if not settings.fused_backward_pass:
+        return
+    if not isinstance(job.network, Full):
+        yield Warned(message="train.fused_backward_pass has no effect: the gradients of an adapter are few.", hint="It is for network.type full.")
+        return
+    if settings.gradient_accumulation > 1:
+        raise JobError(
+            "train.fused_backward_pass makes a step with every batch, and train.gradient_accumulation waits for several.", "Leave one of the two out."
+        )
+    if row.finds_rate or row.averages:
+        raise JobError(f"{settings.optimizer} looks at all weights at once, which train.fused_backward_pass never has.", "Choose adamw or adafactor, or leave it out.")
+    if pick_dtype(settings.dtype, device) == torch.float16:
+        raise JobError("train.fused_backward_pass cannot take back a step whose gradients are too large for fp16.", "Set train.dtype to bf16 or fp32.")
 
 
 @contextlib.contextmanager

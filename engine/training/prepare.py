@@ -5,10 +5,9 @@ Each large part is loaded, used and let go before the next one comes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from dataclasses import replace
-
-import torch
+from pathlib import Path
 
 from ..control import Control
 from ..data.batches import Batches
@@ -25,8 +24,9 @@ from ..data.words import count
 from ..events import Event, Noted, Phase, Warned
 from ..families.base import ModelFamily
 from ..jobs import Dataset, Full, TrainJob
-from ..network.attach import attach
+from ..jobs.adapters import IpAdapter, Redux
 from ..network.companions import Companions
+from ..network.guides.making import attach_guide, guide_for
 from ..runs.folder import RunFolder
 from ..runtime.compiling import compile_blocks
 from ..runtime.device import DTYPES, Peak, pick_device, pick_dtype
@@ -36,10 +36,14 @@ from ..sampling.draw import texts_of
 from ..sampling.requests import requests_of
 from ..settings import load_settings
 from .bench import Bench
-from .checks import check_family, check_settings
+from .checks import check_family, check_settings, inpainting_notes
+from .guided import check_guided, check_samples, with_test_pictures
 from .heldout import InOrder, as_they_are, hold_back, once, with_folder
-from .loader import Loader, changes, references
+from .loader import Loader, changes, erased_copy, references
+from .looks import Looks, looks_notes, with_looks
 from .made_controls import fill_controls, plan_controls
+from .networks import check_word, network_of
+from .pairs import check_pairs
 from .prompts import check_prompts, other_prompts
 
 PICTURE_BATCH = 8
@@ -57,8 +61,9 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     yield from check_settings(job, device)
 
     seen = with_folder(job)
+    in_use = []
     for dataset in seen.datasets:
-        yield from gather(dataset, control)
+        in_use.append((yield from gather(dataset, control)))
     yield Phase(name="Reading pictures")
     told: list[Warned] = []
     items = [
@@ -75,6 +80,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
             hint="Set trigger_word, or they are learned as that.",
         )
     yield from check_prompts(seen, items)
+    yield from check_word(seen, items)
     control.check()
     yield Phase(name="Opening the base model")
     family = open_family(job.model, held)
@@ -82,20 +88,32 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     yield from notes
     items, places = plan_controls(seen.datasets, items)
     items = yield from _with_first_frames(seen, family, items)
+    guide = guide_for(job.adapter, family) if job.adapter else None
+    looks = Looks(job.adapter.image_encoder_path, guide.sight) if guide and isinstance(job.adapter, IpAdapter | Redux) else None
+    yield from looks_notes(seen.datasets, looks is not None)
+    items = with_looks(seen.datasets, items) if looks else items
     check_family(job, family, items)
-    made_controls = yield from fill_controls(places, control)
+    yield from inpainting_notes(family, items)
+    if job.pair_slider:
+        yield from check_pairs(job, family, items)
+    if guide:
+        yield from check_guided(job, guide.pictures, items)
+    in_use.append((yield from fill_controls(places, control)))
     items, aside = hold_back(job, items)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
     requests = (
-        requests_of(job.sample, family.defaults, job.trigger_word, family.pixel_multiple)
+        requests_of(job.sample, family.defaults, job.triggers, family.pixel_multiple)
         if job.sample.sample_every
         else []
     )
+    if guide:
+        requests = with_test_pictures(requests, job.adapter)
+        yield from check_samples(requests, guide.pictures)
     control.check()
 
     yield Phase(name="Encoding captions", peak=peak.take())
     texts = None
-    if job.train.train_text_encoder:
+    if job.reads_in_steps:
         yield from load_parts(family, family.text_parts, device, held)
     else:
         texts = Texts(family, device, held, compute)
@@ -115,12 +133,16 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     latents = LatentCache(load_settings().folder("cache"), key)
     masks = MaskCache(load_settings().folder("cache"))
     still = [one for one in placed if not changes(job.datasets[items[one.item].dataset])]
-    yield from latents.fill(*with_references(items, still), family.encode_pixels, PICTURE_BATCH, control, family.encode_reference)
-    yield from masks.fill(items, still, control)
+    encoded = with_references if guide is None or guide.takes == "latents" else alone
+    if looks:
+        shown_to_it = [*(item.controls[0] for item in (*items, *aside)), *(Path(request.controls[0]) for request in requests if request.controls)]
+        yield from looks.fill(shown_to_it, device, control)
+    yield from latents.fill(*encoded(items, still), family.encode_pixels, PICTURE_BATCH, control, family.encode_reference)
+    yield from masks.fill(*with_erased(items, still), control)
     shown = as_they_are(seen)
     aside_placed = once(place(shown.datasets, aside, family.defaults.resolution, family.pixel_multiple))
-    yield from latents.fill(*with_references(aside, aside_placed), family.encode_pixels, PICTURE_BATCH, control, family.encode_reference)
-    yield from masks.fill(aside, aside_placed, control)
+    yield from latents.fill(*encoded(aside, aside_placed), family.encode_pixels, PICTURE_BATCH, control, family.encode_reference)
+    yield from masks.fill(*with_erased(aside, aside_placed), control)
     stay = family.vae_parts if len(still) < len(placed) else ()
     for part in family.vae_parts:
         if part not in stay:
@@ -133,12 +155,10 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     if job.train.gradient_checkpointing:
         for denoiser in family.denoisers:
             denoiser.enable_gradient_checkpointing()
-    trained = _trained_parts(job, family)
-    network = attach(
-        job.network, trained, {**dict.fromkeys(trained, family.lora_targets), **family.text_lora_targets},
-        job.model.only_if_contains, job.model.ignore_if_contains, job.train.seed, family.name,
-        DTYPES[job.train.weights_dtype],
-    )  # fmt: skip
+    guided = attach_guide(job.adapter, family, device, held, job.train.seed, job.train.gradient_checkpointing) if job.adapter else None
+    if guided:
+        guided.look = looks
+    network = guided or network_of(job, family, device)
     if network.idle:
         yield Warned(message=f"{' and '.join(network.idle)} {'has' if len(network.idle) == 1 else 'have'} no effect on this network and model.")
     for denoiser in family.denoisers:
@@ -154,11 +174,11 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     batches = Batches(placed, job.train.batch_size, job.train.seed, pools_of(job.datasets)[1])
     if batches.filled:
         yield Noted(message=f"{count(batches.filled, 'picture comes', 'pictures come')} once more in each round, so that all batches are full.")
-    loader = Loader(job, family, items, placed, batches, latents, masks, texts, wordings, device.type == "cuda")
-    bench = Bench(job, family, network, device, compute, loader, texts, requests, companions, stay, made_controls)
+    loader = Loader(job, family, items, placed, batches, latents, masks, texts, wordings, device.type == "cuda", guide.takes if guide else None, looks)
+    bench = Bench(job, family, network, device, compute, loader, texts, requests, companions, stay, in_use)
     if aside:
         in_order = InOrder(aside_placed, job.train.batch_size)
-        plain = Loader(shown, family, aside, aside_placed, in_order, latents, masks, texts, [Wording()] * len(seen.datasets), loader.pin)
+        plain = Loader(shown, family, aside, aside_placed, in_order, latents, masks, texts, [Wording()] * len(seen.datasets), loader.pin, loader.takes, looks)
         bench.held = replace(bench, job=shown, loader=plain)
         yield Noted(message=f"{count(len(aside), 'picture is', 'pictures are')} held back for validation; {len({item.path for item in items})} are trained on.")
     return bench
@@ -187,12 +207,18 @@ def with_references(items: list[Item], placed: list[Placed]) -> tuple[list[Item]
     return pictures, places
 
 
+def with_erased(items: list[Item], placed: list[Placed]) -> tuple[list[Item], list[Placed]]:
+    """All whose masks are read: items, and after them their erased copies."""
+    copied = [one for one in placed if items[one.item].erased]
+    copies = [replace(one, item=len(items) + index) for index, one in enumerate(copied)]
+    return [*items, *(erased_copy(items[one.item]) for one in copied)], [*placed, *copies]
+
+
+def alone(items: list[Item], placed: list[Placed]) -> tuple[list[Item], list[Placed]]:
+    """All that is encoded where an adapter looks at the pixels of reference pictures."""
+    return list(items), list(placed)
+
+
 def _captioned(job: TrainJob, dataset: Dataset) -> Dataset:
     """A slider reads no captions, so none has to be there."""
     return dataset.model_copy(update={"default_caption": dataset.default_caption or ""}) if job.slider else dataset
-
-
-def _trained_parts(job: TrainJob, family: ModelFamily) -> dict[str, torch.nn.Module]:
-    text: Collection[str] = family.text_parts if isinstance(job.network, Full) else family.text_lora_targets
-    text = text if job.train.train_text_encoder else ()
-    return {name: getattr(family.pipe, name) for name in (*(stage.part for stage in family.stages), *text)}

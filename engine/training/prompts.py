@@ -14,7 +14,7 @@ from ..jobs import Dataset, Full, TrainJob
 def other_prompts(job: TrainJob, dataset: Dataset, caption: str) -> dict[str, str]:
     """By what each is for: unconditional, class, blank; target, more, less and anchor of a slider; instead."""
     settings, trigger, prompts = job.train, job.trigger_of(dataset), {}
-    if settings.do_guidance_loss:
+    if settings.do_guidance_loss or settings.do_cfg:
         prompts["unconditional"] = settings.unconditional_prompt
     if settings.diff_output_preservation and not dataset.is_reg:  # a batch has it for all of its pictures, or for none
         prompts["class"] = with_words(caption, trigger, settings.diff_output_preservation_class) if trigger else caption
@@ -23,6 +23,8 @@ def other_prompts(job: TrainJob, dataset: Dataset, caption: str) -> dict[str, st
     if slider := job.slider:
         prompts |= {"target": slider.target_class, "more": slider.positive_prompt, "less": slider.negative_prompt}
         prompts |= {"anchor": slider.anchor_class} if slider.anchor_class is not None else {}
+    if job.pair_slider and job.pair_slider.target_class is not None:
+        prompts["target"] = job.pair_slider.target_class
     if job.replacements:
         for one in job.replacements:
             caption = with_words(caption, one.concept, one.replacement)
@@ -84,5 +86,6 @@ def _check_words(job: TrainJob, items: list[Item]) -> Iterator[Event]:
 
 WITH_PICTURES = (
     "diff_output_preservation", "blank_prompt_preservation", "do_guidance_loss", "do_differential_guidance", "inverted_mask_prior",
+    "do_cfg", "mean_flow", "t0_loss_target", "do_fft_loss",
 )  # fmt: skip
 """Settings of ``train`` about how pictures are learned."""

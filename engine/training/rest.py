@@ -17,7 +17,7 @@ from .learner import Learner
 def rest(bench: Bench, learner: Learner, control: Control) -> Iterator[Event]:
     """Until asked to go on, or to stop."""
     yield Phase(name=f"Paused after step {learner.step}")
-    parts = _resting(bench)
+    parts = parts_on(bench)
     if not parts and bench.device.type != "cpu":
         yield Warned(message="Quantized and offloaded weights stay on the graphics card during a pause; what is beside them makes room.")
     carry(parts, learner, torch.device("cpu"))
@@ -40,9 +40,9 @@ def carry(parts: list[torch.nn.Module], learner: Learner, device: torch.device) 
         learner.average.model.shadow_params = [shadow.to(device) for shadow in learner.average.model.shadow_params]
 
 
-def _resting(bench: Bench) -> list[torch.nn.Module]:
+def parts_on(bench: Bench) -> list[torch.nn.Module]:
     """Parts of the model that are on the device and can leave it."""
     if bench.device.type == "cpu" or bench.job.model.quantize or bench.job.model.layer_offloading:
         return []
-    parts = [part for part in bench.family.pipe.components.values() if isinstance(part, torch.nn.Module)]
+    parts = [part for part in (*bench.family.pipe.components.values(), *bench.network.beside) if isinstance(part, torch.nn.Module)]
     return [part for part in parts if (first := next(part.parameters(), None)) is not None and first.device.type == bench.device.type]

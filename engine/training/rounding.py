@@ -30,8 +30,8 @@ def in_full(weight: Tensor) -> Iterator[None]:
         weight.data = before
 
 
-class RoundedOptimizer(torch.optim.Optimizer):
-    """One optimizer for each weight. Only the weight whose turn it is is there in fp32; what the optimizers remember stays fp32."""
+class EachOptimizer(torch.optim.Optimizer):
+    """One optimizer for each weight, so that each can make its step by itself."""
 
     def __init__(self, optimizers: Sequence[torch.optim.Optimizer]):
         # the base class is not asked: groups and options are those of the optimizers inside
@@ -47,17 +47,49 @@ class RoundedOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:
+        for part, weight in self.each():
+            if weight.grad is not None:
+                self.step_one(part, weight)
+
+    def step_one(self, part: torch.optim.Optimizer, weight: Tensor) -> None:
+        """The weight moves, and its gradient is gone."""
+        part.step()
+        weight.grad = None
+
+    def each(self) -> Iterator[tuple[torch.optim.Optimizer, Tensor]]:
+        """The weights, each with its optimizer."""
         for part in self.parts:
-            for weight in (weight for group in part.param_groups for weight in group["params"]):
-                if weight.grad is None:
-                    continue
-                gradient, weight.grad = weight.grad, None
-                weight.data = weight.data.float()
-                weight.grad = gradient.float()
-                part.step()
-                weight.grad = None
-                weight.data = round_at_random(weight.data)
+            for group in part.param_groups:
+                yield from ((part, weight) for weight in group["params"])
+
+    def step_in_backward(self, max_norm: float | None) -> None:
+        """From now on each weight moves as soon as its gradient is whole, so that the gradients are never there all at once.
+
+        A gradient longer than ``max_norm`` is shortened to it, by itself: nobody knows the others yet.
+        """
+        for part, weight in self.each():
+
+            def hook(weight: Tensor, part: torch.optim.Optimizer = part) -> None:
+                with torch.no_grad():
+                    if max_norm is not None:
+                        torch.nn.utils.clip_grad_norm_([weight], max_norm)
+                    self.step_one(part, weight)
+
+            weight.register_post_accumulate_grad_hook(hook)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for part in self.parts:
             part.zero_grad(set_to_none)
+
+
+class RoundedOptimizer(EachOptimizer):
+    """For weights in bf16. Only the one whose turn it is is there in fp32; what the optimizers remember stays fp32."""
+
+    def step_one(self, part: torch.optim.Optimizer, weight: Tensor) -> None:
+        gradient, weight.grad = weight.grad, None
+        assert gradient is not None
+        weight.data = weight.data.float()
+        weight.grad = gradient.float()
+        part.step()
+        weight.grad = None
+        weight.data = round_at_random(weight.data)

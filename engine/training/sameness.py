@@ -10,6 +10,7 @@ from ..data.scan import Item
 from ..data.words import count
 from ..events import Warned
 from ..jobs import TrainJob
+from ..jobs.changing import flat
 
 SECTIONS = ("train", "datasets", "validation", "trigger_word")
 """Parts of a job that decide what the next steps learn, besides those that a state would not fit without."""
@@ -23,10 +24,8 @@ def data_summary(job: TrainJob, items: Sequence[Item]) -> list[list[Any]]:
 
 def summary(job: TrainJob, data: list[list[Any]]) -> dict[str, Any]:
     """What is kept with a state: settings by key, and the data."""
-    settings: dict[str, Any] = {}
-    for section in SECTIONS:
-        _flatten(section, job.model_dump(mode="json")[section], settings)
-    return {"settings": settings, "data": data}
+    settings = job.model_dump(mode="json", include=set(SECTIONS))
+    return {"settings": flat(settings), "data": data}
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Warned]:
@@ -47,17 +46,6 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[War
                 message=f"The data has changed since the run was last saved: datasets[{index}] {what}.",
                 hint="The order of the pictures is another one from here on.",
             )
-
-
-def _flatten(path: str, value: Any, into: dict[str, Any]) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _flatten(f"{path}.{key}", inner, into)
-    elif isinstance(value, list) and value and all(isinstance(inner, Mapping) for inner in value):
-        for index, inner in enumerate(value):
-            _flatten(f"{path}[{index}]", inner, into)
-    else:
-        into[path] = value
 
 
 def _digest(items: Sequence[Item]) -> str:

@@ -9,29 +9,31 @@ import contextlib
 import math
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import torch
 
 from ..control import Control, Stopped
 from ..errors import JobError
-from ..events import Event, Finished, Phase, Sampled, Saved, Step, Warned
-from ..jobs import TrainJob
+from ..events import Event, Finished, Phase, Step, Warned
+from ..jobs import Sample, TrainJob
+from ..runs.changes import Changes
 from ..runs.checkpoints import CheckpointStore
 from ..runs.folder import RunFolder
 from ..runs.log import follow
 from ..runs.metrics import kept
+from ..runs.trackers import missing, tracked
 from ..runtime.device import Peak, free
-from ..sampling.draw import draw, save_picture
+from .begin import begin, without_first_weights
 from .bench import Bench
-from .changes import Changes
 from .learner import Learner
+from .likeness import check_likeness, compared
 from .prepare import prepare
 from .readback import Readback
 from .rest import rest
-from .sameness import differences
+from .saving import is_due, not_a_number, publish, save
 from .validation import validate
 from .verdict import Curves, judged
+from .wishes import draw_samples, take_wishes
 
 PATIENCE = 3
 """Batches in a row that may run out of memory before the run gives up."""
@@ -40,36 +42,37 @@ PATIENCE = 3
 def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]:
     """Encode, attach, loop. Continues from the newest state in the folder, if there is one."""
     store = CheckpointStore(folder, job.save.max_step_saves_to_keep, job.save.max_states_to_keep)
+    yield from missing(job)
+    yield from check_likeness(job)
     try:
-        bench = yield from prepare(job, folder, control)
+        bench = yield from prepare(without_first_weights(job, folder), folder, control)
     except Stopped:
         yield Finished(step=0, reason="stopped")
         return
     with contextlib.closing(bench):
         state, (log, _) = store.latest(), follow(folder.events)
         changes = Changes(job, state.values.get("changed", ()) if state else (), log, state.step if state else 0)
-        bench.job = changes.job
-        learner = Learner(changes.job, bench)
-        if state:
-            learner.load(state)
-            yield from differences(state.values.get("told") or learner.told(), learner.told())
+        learner = yield from begin(changes.job, bench, folder, state)
+        if changes.job.sample != job.sample:
+            yield from take_wishes(changes.job, bench, learner)
         learner.changed = changes.made
-        events = loop(changes, bench, learner, folder, store, control)
+        events = loop(changes, bench, learner, folder, store, control, fresh=state is None)
         known = Curves.of(log).before(learner.step)
         with contextlib.closing(events):
-            yield from kept(folder.metrics, judged(events, known), learner.step)
+            figures = kept(folder.metrics, judged(compared(events, bench, folder), known), learner.step)
+            yield from tracked(figures, job, folder, learner.step)
 
 
 def loop(
-    changes: Changes, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore, control: Control
+    changes: Changes, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore, control: Control, fresh: bool = True
 ) -> Generator[Event, None, None]:
-    """Step, tell, save, sample, until the last step or a stop."""
+    """Step, tell, save, sample, until the last step or a stop. ``fresh``: nothing of the run was done before."""
     peak, readback, misses = Peak(bench.device), Readback(bench.device), 0
-    yield from changes.adopt(learner, control.changes)
+    yield from adopt(changes, bench, learner, control)
     job, total = learner.job, learner.job.train.steps
-    if learner.step == 0 and not job.sample.skip_first_sample:
+    if (fresh or job.sample.force_first_sample) and job.sample.sample_every and not job.sample.skip_first_sample and bench.requests:
         yield from draw_samples(job, bench, learner, folder)
-    if learner.step == 0:
+    if fresh:
         yield from validate(bench, learner)
     yield Phase(
         name="Training" if learner.step == 0 else f"Training, continued from step {learner.step}",
@@ -77,6 +80,8 @@ def loop(
     )
     told, since = learner.step, time.perf_counter()
     last = learner.step >= total
+    if last and not any(one.final and one.step == learner.step for one in folder.checkpoints()):
+        yield from save(job, bench, learner, folder, store)  # the number of steps was made smaller
     while not last:
         if control.paused:
             yield from rest(bench, learner, control)
@@ -112,63 +117,34 @@ def loop(
                     memory=peak.now(),
                 )
                 told, since = done, now
-        yield from changes.adopt(learner, control.changes)
+        yield from learner.clock.take()
+        yield from adopt(changes, bench, learner, control)
         job, total = learner.job, learner.job.train.steps
         before, last = time.perf_counter(), step == total or control.stop
-        if step == total or _due(step, job.validation.every):
-            yield from validate(bench, learner)
-        if last or control.take("save") or _due(step, job.save.save_every):
-            yield from save(job, bench, learner, folder, store)
-        if (
-            control.take("sample")
-            or _due(step, job.sample.sample_every)
-            or (step == total and job.sample.sample_every)
-        ):
-            yield from draw_samples(job, bench, learner, folder)
+        if step == total or is_due(step, job.validation.every):
+            yield from learner.clock.during("validating", validate(bench, learner))
+        if last or control.take("save") or is_due(step, job.save.save_every):
+            yield from learner.clock.during("saving", save(job, bench, learner, folder, store))
+        asked = control.take("sample")
+        if asked and not bench.requests:
+            yield from take_wishes(job, bench, learner)  # prompts without a rhythm are not read before they are wanted
+        if asked or (bench.requests and (_is_round(job.sample, step) or (step == total and job.sample.sample_every))):
+            yield from learner.clock.during("sampling", draw_samples(job, bench, learner, folder))
         since += time.perf_counter() - before  # a step's time is its own
+    if learner.step >= total:
+        yield from publish(job, folder)
     yield Finished(step=learner.step, reason="completed" if learner.step >= total else "stopped")
 
 
-def save(
-    job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore
-) -> Iterator[Event]:
-    """The weights as other tools read them, and the exact state to continue from."""
-    final = learner.step >= job.train.steps
-
-    def write(path: Path) -> None:
-        with learner.averaged():
-            bench.write_weights(path, learner.step)
-
-    state = learner.state()
-    if not all(torch.isfinite(tensor).all() for tensor in state.tensors["weights"].values()):
-        raise not_a_number("weights are", learner.step)  # a step may break them although its own loss was fine
-    path = store.save(learner.step, final, write, state)
-    yield Saved(step=learner.step, path=path.relative_to(folder.path), final=final)
+def adopt(changes: Changes, bench: Bench, learner: Learner, control: Control) -> Iterator[Event]:
+    """The changes that are due or asked for, for the learner at its step."""
+    before = learner.job
+    yield from changes.take(learner.step, control.changes)
+    if changes.job is not before:
+        learner.change(changes.job)
+    if changes.job.sample != before.sample:
+        yield from take_wishes(changes.job, bench, learner)
 
 
-def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder) -> Iterator[Event]:
-    """Every sample prompt, with the averaged weights where there is an average."""
-    for index, request in enumerate(bench.requests):
-        kind = "webp" if bench.family.is_video else job.sample.format
-        path = folder.sample_path(learner.step, index, request.prompt, kind)
-        with bench.at_hand(*bench.family.vae_parts), learner.averaged(), bench.companions.sampling(), bench.network.scaled(request.strength):
-            image = draw(bench.family, bench.conditioning, request, bench.device, bench.dtype)
-        save_picture(image, path, request, model=job.model.name_or_path, run=job.name, step=str(learner.step))
-        yield Sampled(
-            step=learner.step,
-            index=index,
-            prompt=request.prompt,
-            path=path.relative_to(folder.path),
-            seed=request.seed,
-        )
-
-
-def not_a_number(what: str, step: int) -> JobError:
-    return JobError(
-        f"The {what} not a number at step {step}.",
-        "The checkpoints so far are good. Start again with a lower learning rate, or with dtype bf16 instead of fp16.",
-    )
-
-
-def _due(step: int, every: int | None) -> bool:
-    return every is not None and step % every == 0
+def _is_round(settings: Sample, step: int) -> bool:
+    return step >= settings.sample_start_step and is_due(step, settings.sample_every)

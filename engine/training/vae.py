@@ -6,10 +6,12 @@ which was interrupted ends in the same bytes as one which was not. B batch, C ch
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..control import Control
-from ..data.pictures import decode, find_pictures
+from ..data.listing import find_pictures
+from ..data.pictures import decode
 from ..errors import JobError
 from ..events import Event, Finished, Measured, Phase, Progress, Saved, Step, Warned
 from ..jobs.vae import VaeJob, VaeTrain
@@ -28,6 +31,8 @@ from ..runs.checkpoints import CheckpointStore, State
 from ..runs.folder import RunFolder
 from ..runtime.device import autocast, pick_device, pick_dtype
 from ..settings import resolve
+from .critic import Critic
+from .perceptual import Perceptual
 
 WARMUP_STEPS = 50
 LAST_LR = 0.02
@@ -49,21 +54,26 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
 
     yield Phase(name="Loading the autoencoder")
     vae = build(job).to(device)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=1e-4)
+    if not settings.train_encoder:
+        freeze_encoder(vae)
+        if settings.differs("kld_weight"):
+            yield Warned(message="train.kld_weight has no effect without train_encoder: latents stay as they are.")
+    optimizer = torch.optim.AdamW([weight for weight in vae.parameters() if weight.requires_grad], lr=settings.lr, betas=(0.9, 0.95), weight_decay=1e-4)
+    judges = Judges.of(settings, device)
     store = CheckpointStore(folder, keep=1, keep_states=1)
     state = store.latest()
-    start = restore(vae, optimizer, state) if state else 0
+    start = restore(vae, optimizer, state, judges.critic) if state else 0
 
     def save(step: int, final: bool) -> Saved:
         path = store.save(
-            step, final, lambda target: vae.save_pretrained(target), snapshot(vae, optimizer, step)
+            step, final, lambda target: vae.save_pretrained(target), snapshot(vae, optimizer, step, judges.critic)
         )
         return Saved(step=step, path=path.relative_to(folder.path), final=final)
 
     yield Phase(name="Training")
     step, last_saved, begun = start, start, time.perf_counter()
     for step in range(start + 1, settings.steps + 1):
-        loss, lr = train_step(vae, optimizer, learned, step, settings, device)
+        loss, lr = train_step(vae, optimizer, learned, step, settings, device, judges)
         now = time.perf_counter()
         yield Step(step=step, total=settings.steps, loss=loss, lr=lr, seconds=now - begun)
         begun = time.perf_counter()
@@ -78,8 +88,9 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
             yield Finished(step=step, reason="stopped")
             return
 
-    yield Phase(name="Measuring latents")
-    normalise(vae, learned, device)
+    if settings.train_encoder:
+        yield Phase(name="Measuring latents")
+        normalise(vae, learned, device)
     yield save(step, final=True)
     yield Finished(step=step)
 
@@ -136,6 +147,7 @@ def train_step(
     step: int,
     settings: VaeTrain,
     device: torch.device,
+    judges: Judges,
 ) -> tuple[float, float]:
     """One step; its loss and learning rate."""
     rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
@@ -144,18 +156,56 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = lr = learning_rate(step, settings)
     with autocast(device, pick_dtype(settings.dtype, device)):
-        posterior = vae.encode(pixels).latent_dist
+        with contextlib.nullcontext() if settings.train_encoder else torch.no_grad():
+            posterior = vae.encode(pixels).latent_dist
         # drawn on the CPU, so that the same step draws the same on every device
         noise = torch.randn(posterior.mean.shape, generator=rng).to(device)
         restored = vae.decode(posterior.mean + posterior.std * noise).sample
     loss = reconstruction_loss(restored.float(), pixels, settings)
     mean, logvar = posterior.mean.float(), posterior.logvar.float()
     loss = loss + settings.kld_weight * 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    loss = loss + judges.loss(restored.float(), pixels, step, settings)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
     optimizer.step()
+    if judges.critic and step > settings.critic_start:
+        judges.critic.learn(pixels, restored.float())
     return loss.item(), lr
+
+
+@dataclass
+class Judges:
+    """Models that say how well a picture was restored."""
+
+    perceptual: Perceptual | None
+    critic: Critic | None
+
+    @classmethod
+    def of(cls, settings: VaeTrain, device: torch.device) -> Judges:
+        if settings.perceptual_weight and not settings.perceptual_model:
+            raise JobError("train.perceptual_weight needs a model that looks.", "Set train.perceptual_model, for example to microsoft/resnet-18.")
+        looks = settings.perceptual_weight and settings.perceptual_model
+        return cls(
+            Perceptual(settings.perceptual_model, device) if looks and settings.perceptual_model else None,
+            Critic(settings.critic_lr, settings.seed, device) if settings.critic_weight else None,
+        )
+
+    def loss(self, restored: Tensor, pixels: Tensor, step: int, settings: VaeTrain) -> Tensor:
+        """What they have to say, weighted."""
+        loss = torch.zeros((), device=pixels.device)
+        if self.perceptual:
+            loss = loss + settings.perceptual_weight * self.perceptual(restored, pixels)
+        if self.critic and step > settings.critic_start:
+            loss = loss + settings.critic_weight * self.critic.against(restored)
+        return loss
+
+
+def freeze_encoder(vae: AutoencoderKL) -> None:
+    """What makes latents stays as it is."""
+    for part in (vae.encoder, vae.quant_conv):
+        if part is not None:
+            part.requires_grad_(False)
 
 
 def augmented(pixels: Tensor, rng: torch.Generator) -> Tensor:
@@ -222,22 +272,42 @@ def spread(pictures: Tensor, most: int) -> Tensor:
     return pictures[:: max(1, math.ceil(len(pictures) / most))]
 
 
-def snapshot(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, step: int) -> State:
-    moments = {
+def snapshot(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, step: int, critic: Critic | None = None) -> State:
+    tensors = {"weights": weights_of(vae), "optimizer": moments_of(optimizer)}
+    if critic:
+        tensors |= {"critic": weights_of(critic.model), "critic_optimizer": moments_of(critic.optimizer)}
+    return State(step=step, tensors=tensors, values={})
+
+
+def weights_of(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What it remembers of each weight."""
+    return {
         f"{index}.{name}": value.detach().cpu().contiguous()
         for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
-    return State(step=step, tensors={"weights": weights, "optimizer": moments}, values={})
 
 
-def restore(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, state: State) -> int:
+def restore(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, state: State, critic: Critic | None = None) -> int:
     """Put the state back; the step it was taken at."""
+    if (critic is not None) != ("critic" in state.tensors):
+        raise JobError("This run was started with another train.critic_weight: a critic cannot come or go on the way.", "Set it back, or choose another name for a new run.")
     vae.load_state_dict(state.tensors["weights"])
+    put_moments(optimizer, state.tensors["optimizer"])
+    if critic:
+        critic.model.load_state_dict(state.tensors["critic"])
+        put_moments(critic.optimizer, state.tensors["critic_optimizer"])
+    return state.step
+
+
+def put_moments(optimizer: torch.optim.Optimizer, kept: dict[str, Tensor]) -> None:
+    """The opposite of ``moments_of``."""
     moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in state.tensors["optimizer"].items():
+    for key, value in kept.items():
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    return state.step

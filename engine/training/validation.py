@@ -49,7 +49,7 @@ def held_loss(held: Bench, sigmas: list[float], batches: int) -> Tensor:
                 batch = held.batch(index)
             for sigma, measure in measures:
                 rng.manual_seed(number("validation", index, str(sigma)) % 2**63)
-                with autocast(held.device, held.dtype):
+                with autocast(held.device, held.dtype), held.network.shown(batch.shown):
                     loss = measure.loss(held.family, replace(batch, span=_span(held.family, sigma)), rng)
                 total += loss.float() * len(batch.mean)
             count += len(batch.mean)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from random import Random
@@ -10,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from engine.events import Failed, Finished, Phase, Saved
+from engine.runs.log import follow
 from engine.settings import ROOT
 
 sys.path.insert(0, str(ROOT / "assets" / "starter"))
 
-from recipe import colours, features, measure, pictures
+from recipe import colours, features, make, measure, pictures
 from recipe.emoji import HELD_OUT, Emoji, cut_out
 from recipe.unseen import Combination, is_kept_out, unseen
 
@@ -107,3 +111,17 @@ def test_the_verdict_on_a_picture_tells_its_parts_apart():
     assert features.colour_distance([picture], [picture]) == 0
     assert features.colour_distance([picture], [Image.new("RGB", (64, 64), "white")]) == 1
     assert Combination("ball", "purple", "orange").prompt == "a purple ball on an orange background"
+
+
+def test_a_training_of_the_recipe_that_is_asked_to_end_saves_first(tmp_path, monkeypatch):
+    def until_stopped(job, folder, control):
+        yield Phase(name="Training")
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield Saved(step=1, path=Path("x")) if control.stop else Failed(message="nobody asked")
+        yield Finished(step=1, reason="stopped")
+
+    monkeypatch.setattr("engine.execute.execute", until_stopped)
+    monkeypatch.setenv("DARKROOM_HOME", str(tmp_path))
+    with pytest.raises(SystemExit):
+        make.run_job("train", tmp_path)
+    assert [event.kind for event in follow(tmp_path / "runs" / "starter" / "events.jsonl")[0]] == ["phase", "saved", "finished"]

@@ -48,8 +48,19 @@ def test_from_dropped_pictures_to_a_lora_for_another_program(page, app, context,
     page.wait_for_selector("#headline .progress")
     assert [run.name for run in (app.home / "output").iterdir() if run.is_dir() and not run.name.startswith(".")] == ["my-pictures"]
 
-    # reload, and a second tab of the browser: the same film strip
+    # pause, and ask for another number
     until(lambda: frames(page, "strip") >= 1)
+    page.click("#pause")
+    page.wait_for_selector("#headline:has-text('paused at step')")
+    page.click("#change .label-wrap")
+    until(lambda: page.input_value("#change-steps textarea") == "40")
+    write(page, "#change-lr", "7")
+    page.click("#change-it")
+    page.wait_for_selector("#change:has-text('Must be at most 1; it is 7.')")
+    write(page, "#change-lr", "0.0005")
+    page.click("#change-it")
+
+    # reload, and a second tab of the browser: the same film strip
     witness.reload(page)
     until(lambda: frames(page, "strip") >= 1)
     second = context.new_page()
@@ -58,7 +69,10 @@ def test_from_dropped_pictures_to_a_lora_for_another_program(page, app, context,
     until(lambda: second.locator(".frames.strip img").count() >= 1)
     second.close()
 
-    # stop, which saves; resume
+    # go on; stop, which saves; resume
+    page.click("#pause:has-text('Go on')")
+    log = app.home / "output" / "my-pictures" / "log.txt"
+    until(lambda: "train.lr is 0.0005 after step" in log.read_text())
     until(lambda: frames(page, "strip") >= 2)
     page.click("#stop")
     page.wait_for_selector("#continue:visible")
@@ -69,7 +83,7 @@ def test_from_dropped_pictures_to_a_lora_for_another_program(page, app, context,
     page.wait_for_selector("#pick-best:visible")
     assert "finished at step 40" in page.inner_text("#headline")
     assert frames(page, "strip") == 5  # the base, and four times a sample
-    assert f"continued from step {stopped}" in (app.home / "output" / "my-pictures" / "log.txt").read_text()
+    assert f"continued from step {stopped}" in log.read_text()
 
     # contact sheet: mark one, look at it beside the base, take it away
     page.click("#pick-best")

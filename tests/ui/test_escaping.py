@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from ui import pieces
+from ui import chart, pieces
+from ui.headline import Headline
 
 HOSTILE = [
     "${alert(1)}",
@@ -29,7 +30,9 @@ PIECES: dict[str, Make] = {
     "notes": lambda text: pieces.notes([("look", text, text, "act")]),
     "meter": lambda text: pieces.meter(0.5, text),
     "preflight": lambda text: pieces.preflight(text, text, [("ok", text, text, "act")]),
-    "progress": lambda text: pieces.progress("running", 0.5, text, ("look", text), [(text, text)]),
+    "progress": lambda text: pieces.progress(Headline("running", 0.5, text, ("look", text), [(text, text)], text, 50, text)),
+    "loss by step": lambda text: chart.losses([(1, 0.5), (2, 0.4)], [(1, 0.5), (2, 0.4)], {0: 0.5, 2: 0.4}, [(1, text)], 10, 2),
+    "density": lambda text: chart.density([0.5, 1.0], text),
     "facts": lambda text: pieces.facts([(text, text)]),
     "findings": lambda text: pieces.findings([pieces.Row(("look", text, text, "act"), [(text, text), (text, "")], 9)] * 3, most=2),
     "bars": lambda text: pieces.bars(text, [(text, 3)]) + pieces.bars("empty", [], text),
@@ -46,7 +49,7 @@ PIECES: dict[str, Make] = {
     "runs": lambda text: pieces.runs([(text, text, "live", Path("/p") / text.replace("/", "∕"), [(text, "act")])]),
     "status": lambda text: pieces.status(text, "running"),
 }  # fmt: skip
-NOT_MADE_OF_WORDS = {"url", "escape", "quote", "partial", "Piece", "Choice", "Options", "Words", "Amount", "Number", "Check", "Row", "Wording"}
+NOT_MADE_OF_WORDS = {"url", "escape", "quote", "partial", "Piece", "Choice", "Options", "Words", "Amount", "Number", "Check", "Row", "Wording", "Headline"}
 
 
 class Page(HTMLParser):
@@ -84,7 +87,7 @@ def test_hostile_words_are_shown_as_they_are_and_add_nothing_to_the_page(name, t
 def test_every_piece_that_shows_words_is_tried_here():
     made = {name for name, value in vars(pieces).items() if callable(value) and not name.startswith("_")}
     ours = {name for name in made if getattr(getattr(pieces, name), "__module__", "") == pieces.__name__}
-    assert ours - NOT_MADE_OF_WORDS == set(PIECES) - {"no picture"}
+    assert ours - NOT_MADE_OF_WORDS == set(PIECES) - {"no picture", "loss by step", "density"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -477,3 +477,30 @@ def test_the_example_is_copied_once(library, inbox):
     assert library.pictures("example") == [], "what was taken out stays out"
     with pytest.raises(JobError, match="missing"):
         library.copy(inbox / "nowhere", "other")
+
+
+def test_two_pictures_with_one_caption_that_are_taken_out_together_take_it_along(library, inbox):
+    library.create("set")
+    folder = library.folder("set")
+    for name in ("a.png", "a.jpg", "b.png"):
+        draw(folder / name, colour="red")
+    (folder / "a.txt").write_text("both of them")
+    one = library.take_out([folder / "a.png"])
+    assert (folder / "a.txt").exists()  # the other one still has it
+    library.undo(one)
+    gone = library.take_out([folder / "a.png", folder / "a.jpg"])
+    assert sorted(path.name for path in folder.iterdir()) == ["b.png"]
+    library.undo(gone)
+    assert (folder / "a.txt").read_text() == "both of them" and len(library.pictures("set")) == 3
+
+
+def test_a_picture_whose_name_is_no_text_has_a_thumbnail(library, inbox):
+    library.create("set")
+    odd = library.folder("set") / os.fsdecode(b"na\xefve.png")
+    odd.write_bytes(png("green"))
+    small = library.thumbnail(odd)
+    assert small.is_file() and small != library.thumbnail(odd, 64)
+    key = library.key(odd)
+    assert key.encode("utf-8") and library.picture(key) == odd
+    library.write_caption(key, "a green one")
+    assert library.captions("set") == {odd: "a green one"}

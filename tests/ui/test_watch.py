@@ -5,10 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import Event, Failed, Finished, Phase, Progress, Sampled, Saved, Step, Warned, dump_event
+from engine.events import (
+    Changed,
+    Event,
+    Failed,
+    Finished,
+    Measured,
+    Phase,
+    Progress,
+    Sampled,
+    Saved,
+    Step,
+    Verdict,
+    Warned,
+    WentBack,
+    dump_event,
+)
 from engine.jobs import TrainJob
 from engine.queue import follow
 from ui import watch
+from ui.headline import headline
 from ui.watch import History
 
 
@@ -68,7 +84,7 @@ def test_a_run_that_goes_on_after_its_end_is_a_new_session():
     assert history.end is not None
     history.add([Phase(name="Opening the base model")])
     assert history.end is None and history.warnings == [] and history.times == []
-    assert watch.headline(history, job(), "running").left == "Opening the base model …"
+    assert headline(history, job(), "running").left == "Opening the base model …"
 
 
 def test_the_time_left_is_by_the_clock_and_not_told_before_it_is_known():
@@ -78,7 +94,7 @@ def test_the_time_left_is_by_the_clock_and_not_told_before_it_is_known():
     assert watch.seconds_left(told(slow[: watch.ENOUGH - 1])) is None
     assert watch.seconds_left(told(slow)) == pytest.approx(270.0)
     assert watch.seconds_left(told(steps(1, 100))) == 0
-    assert watch.headline(told(slow), job(), "running").left == "step 10 of 100 · 4 min left"
+    assert headline(told(slow), job(), "running").left == "step 10 of 100 · 4 min left"
 
 
 @pytest.mark.parametrize(
@@ -124,43 +140,42 @@ def test_the_prompt_under_a_picture_is_the_one_it_was_made_with():
 
 def test_a_failure_is_told_with_what_to_do():
     history = told(steps(1, 20), Failed(message="The disk is full.", hint="Make room."))
-    head = watch.headline(history, job(), "failed")
+    head = headline(history, job(), "failed")
     assert head.health == ("look", "The disk is full. Make room.") and head.left == "ended at step 20 of 100"
-    assert "log" in watch.headline(told(steps(1, 2)), job(), "failed").health[1]
+    assert "log" in headline(told(steps(1, 2)), job(), "failed").health[1]
     assert history.lines[-1] == "Failed: The disk is full. Make room."
 
 
 def test_a_warning_is_told_while_it_runs():
-    head = watch.headline(told(steps(1, 20), Warned(message="adamw8bit is adamw here.", hint="It needs a card.")), job(), "running")
+    head = headline(told(steps(1, 20), Warned(message="adamw8bit is adamw here.", hint="It needs a card.")), job(), "running")
     assert head.health == ("look", "adamw8bit is adamw here. It needs a card.")
 
 
 def test_an_interrupted_run_says_from_where_it_goes_on():
     history = told(steps(1, 60), Saved(step=50, path=Path("run_000000050.safetensors")))
-    head = watch.headline(history, job(), "interrupted")
+    head = headline(history, job(), "interrupted")
     assert "from step 50" in head.health[1] and head.left == "interrupted at step 60 of 100" and head.share == 0.6
-    assert "from the beginning" in watch.headline(told(steps(1, 3)), job(), "interrupted").health[1]
+    assert "from the beginning" in headline(told(steps(1, 3)), job(), "interrupted").health[1]
 
 
 def test_the_card_says_how_far_the_preparation_is():
     history = told(Phase(name="Encoding pictures"), Progress(done=3, total=1200))
-    assert watch.headline(history, job(), "running").left == "Encoding pictures · 3 of 1,200"
+    assert headline(history, job(), "running").left == "Encoding pictures · 3 of 1,200"
     history.add(steps(1, 1))
-    assert watch.headline(history, job(), "running").left == "step 1 of 100"
+    assert headline(history, job(), "running").left == "step 1 of 100"
 
 
 def test_facts_of_the_card():
     history = told(steps(1, 45), Saved(step=40, path=Path("a")))
-    head = watch.headline(history, job(), "running")
+    head = headline(history, job(), "running")
     assert dict(head.facts) == {"speed": "2.00 s a step", "memory": "1.0 GB", "saved": "step 40", "next sample": "step 80"}
-    assert set(dict(watch.headline(History(), job(), "queued").facts).values()) == {"–"}
+    assert set(dict(headline(History(), job(), "queued").facts).values()) == {"–"}
 
 
 def test_the_chart_is_thinned_and_keeps_its_last_step():
-    rows = watch.smoothed(dict.fromkeys(range(1, 10001), 1.0), points=100)
-    assert len(rows) <= 2 * 101 and rows[-1] == (10_000, pytest.approx(1.0), "trend")
-    assert {kind for *_, kind in rows} == {"each step", "trend"}
-    assert watch.smoothed({}) == []
+    each, trend = watch.smoothed(dict.fromkeys(range(1, 10001), 1.0), points=100)
+    assert len(each) == len(trend) <= 101 and trend[-1] == (10_000, pytest.approx(1.0)) and each[-1] == (10_000, 1.0)
+    assert watch.smoothed({}) == ([], [])
 
 
 def test_half_a_line_waits_for_its_end_and_a_damaged_one_is_left_out(tmp_path):
@@ -187,3 +202,95 @@ def test_the_log_shows_the_newest_lines_and_not_each_step():
     assert len(history.lines) == 11 and "step 100 of 100" in history.lines[-1]
     history.add(Warned(message=str(k)) for k in range(1000))
     assert len(history.lines) == watch.LINES and history.lines[-1] == "Warning: 999"
+
+
+def verdict(name: str, step: int = 80, best_step: int = 45) -> Verdict:
+    return Verdict(step=step, verdict=name, best_step=best_step, first=0.5, best=0.3, now=0.4, training_first=0.45, training_now=0.2)
+
+
+def test_the_card_says_how_it_goes_with_the_numbers_behind_it_and_a_door_to_the_best_checkpoint():
+    history = told(steps(1, 80), verdict("overcooked"))
+    card = headline(history, job(), "running", saved=[20, 40, 60, 80])
+    assert card.health == ("look", "Past its best: since step 45 it learns the pictures by heart.") and card.door == 40
+    assert card.behind == "Validation loss 0.5000 at first, 0.3000 at its best, step 45, and 0.4000 now. Training loss 0.4500, now 0.2000."
+    assert headline(history, job(), "running").door is None  # none is there any more
+    assert headline(told(steps(1, 80), verdict("learning")), job(), "running", saved=[40]).door is None
+    done = headline(told(history_of("learning"), Finished(step=100)), job(), "completed", saved=[40])
+    assert done.health[1].startswith("Ready.") and done.door == 40
+    stopped = headline(told(history_of("learned"), Finished(step=80, reason="stopped")), job(), "stopped", saved=[40])
+    assert stopped.health[1].startswith("Nothing is lost.") and "Learned" in stopped.health[1]
+
+
+def history_of(name: str) -> list[Event]:
+    return [*steps(1, 80), verdict(name)]
+
+
+def test_every_verdict_that_there_is_has_its_words():
+    from typing import get_args
+
+    from engine.events import VerdictName
+    from ui.headline import AT_THE_END, SENTENCES
+
+    assert set(get_args(VerdictName)) == set(SENTENCES) == set(AT_THE_END)
+
+
+def test_a_warning_is_told_beside_the_verdict():
+    card = headline(told(steps(1, 80), verdict("learned"), Warned(message="adamw8bit is adamw here.")), job(), "running")
+    assert card.health[1].startswith("Learned") and card.remark == "adamw8bit is adamw here."
+
+
+def test_a_verdict_is_not_told_of_a_run_that_gets_ready_rests_or_failed():
+    history = told(steps(1, 80), verdict("overcooked"))
+    assert headline(history, job(), "failed").behind == ""
+    history.add([Phase(name="Paused after step 80")])
+    assert headline(history, job(), "running").behind == "" and headline(history, job(), "running").left == "paused at step 80 of 100"
+    history.add([Phase(name="Opening the base model")])
+    assert headline(history, job(), "running").left == "Opening the base model …"
+
+
+def test_a_pause_is_known_by_the_name_that_training_gives_it():
+    from types import SimpleNamespace
+
+    from engine.control import Control
+    from engine.training.rest import rest
+    from engine.training.verdict import VALIDATION_LOSS
+
+    history = told(steps(1, 3), next(rest(None, SimpleNamespace(step=3), Control())))
+    assert history.paused
+    history.add(steps(4, 4))
+    assert not history.paused
+    assert watch.VALIDATION == VALIDATION_LOSS
+
+
+def test_figures_of_steps_that_are_done_again_are_forgotten():
+    history = told(steps(1, 60), Measured(step=50, name=watch.VALIDATION, value=0.3), verdict("learning", step=50), steps(41, 42))
+    assert history.validation == {} and history.verdict is None
+    history = told(steps(1, 50), Measured(step=50, name=watch.VALIDATION, value=0.3), verdict("learning", step=50), steps(51, 52))
+    assert history.validation == {50: 0.3} and history.verdict is not None
+
+
+def test_what_a_run_went_back_from_does_not_count():
+    history = told(
+        steps(1, 80), sampled(0), sampled(40), sampled(80), Saved(step=40, path=Path("a")), Saved(step=80, path=Path("b")),
+        Changed(step=60, key="train.lr", before=1e-4, value=1e-3), verdict("learned"), Finished(step=80, reason="stopped"), WentBack(step=40),
+    )  # fmt: skip
+    assert (history.step, sorted(history.saved), history.changed, history.end, history.verdict) == (40, [40], [], None, None)
+    assert max(history.losses) == 40 and [step for _, step, _ in history.frames] == [0, 40]
+    assert watch.strip(job(), history, Path("/run")).ready == 2
+
+
+def test_what_was_changed_while_it_ran_holds_from_then_on():
+    history = told(steps(1, 60), Changed(step=60, key="sample.sample_every", before=40, value=25), Changed(step=60, key="train.steps", before=100, value=120))
+    now = watch.as_changed(job(), history)
+    assert (now.sample.sample_every, now.train.steps) == (25, 120)
+    history.add([sampled(0), sampled(40)])
+    assert watch.planned(now, history) == [0, 40, 75, 100, 120]  # 25 and 50 were never asked for
+    by_hand = job(train={"steps": 500})
+    assert watch.as_changed(by_hand, history).train.steps == 500
+
+
+def test_a_prompt_that_was_changed_while_it_ran_begins_a_row_of_its_own():
+    history = told(sampled(0, 0, prompt="old"), sampled(0, 1, prompt="b"), sampled(40, 0, prompt="new"), sampled(40, 1, prompt="b"))
+    strip = watch.strip(job(), history, Path("/run"))
+    assert strip.prompts == ["old", "new", "b"]
+    assert [[bool(path) for path in row[:2]] for row in strip.pictures] == [[True, False], [False, True], [True, True]]

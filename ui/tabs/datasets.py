@@ -11,34 +11,18 @@ from typing import Any
 
 import gradio as gr
 
-from engine.data.clips import VIDEO_SUFFIXES
-from engine.data.words import count, printable
 from engine.errors import JobError
 from engine.settings import ROOT
 
-from .. import mending, pieces, showing
+from .. import album, mending, pieces, showing
 from ..exporting import download, export_set
-from ..library import CAPTION, Added, Deleted
+from ..library import Deleted
 from ..pieces import Choice, Piece, Words
 from ..studio import Studio
-from ..thumbs import LARGE
 from ..wiring import Updates, on
 from . import captions
 
 EXAMPLE, EXAMPLE_NAME = ROOT / "assets" / "examples" / "car", "example-car"
-SHOWN = 240
-"""Thumbnails on the page at most; Next goes through all of them."""
-BADGES = {
-    "unreadable": "broken",
-    "cut": "broken",
-    "locked": "locked",
-    "large": "too large",
-    "caption": "no caption",
-    "small": "small",
-    "duplicate": "twice",
-    "encoding": "look at the accents",
-}
-HELP = "Say what is in the picture, not the style itself. Saved as you type. [trigger] stands for the trigger words."
 UPLOADS = ["image", ".mp4", ".mov", ".mkv", ".webm", ".txt", ".zip"]
 
 
@@ -99,7 +83,7 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
             with gr.Column(scale=3, min_width=300, elem_classes="card editor sticky"):
                 big = Piece("", elem_id="big")
                 caption = Words(
-                    label="Caption", info=HELP, lines=4, elem_id="caption",
+                    label="Caption", info=album.HELP, lines=4, elem_id="caption",
                 )  # fmt: skip
                 with gr.Row(elem_classes="actions"):
                     previous = gr.Button("Previous", size="md", min_width=80)
@@ -145,22 +129,6 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         *captioning.outputs,
     ]
 
-    def notes(name: str, told: list[pieces.Note]) -> str:
-        """What is to be done, each with its button; then, in one line, what is as it should be."""
-        return pieces.findings([*(pieces.Row(note) for note in told), *mending.rows(library, library.findings(name))])
-
-    def badges(name: str) -> dict[Path, str]:
-        """Work that there is to do on each picture; the most urgent is told."""
-        marks: dict[Path, str] = {}
-        for found in library.findings(name):
-            if found.level != "ok" and found.kind in BADGES:
-                marks = dict.fromkeys(found.files, BADGES[found.kind]) | marks
-        return marks
-
-    def gallery(name: str, pictures: list[Path]) -> list[tuple[str, str | None]]:
-        marks = badges(name)
-        return [(str(_thumb(studio, path)), marks.get(path)) for path in pictures[:SHOWN]]
-
     def show(name: str, key: str | None, pictures: list[Path]) -> Updates:
         """The editor with one picture of the set."""
         if not pictures:
@@ -170,11 +138,11 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         path = pictures[index]
         text, place = library.said(path)
         return {
-            big: _large(studio, path),
-            caption: gr.update(value=text, interactive=True, info=_info(path, place)),
+            big: album.large(studio, path),
+            caption: gr.update(value=text, interactive=True, info=album.info(path, place)),
             editing: library.key(path),
             sent: text,
-            thumbs: gr.update(selected_index=index if index < SHOWN else None),
+            thumbs: gr.update(selected_index=index if index < album.SHOWN else None),
         }
 
     def open_set(
@@ -197,18 +165,14 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         name = name if name in names else names[0]
         studio.memory.put(dataset=name)
         pictures = library.pictures(name)
-        videos = sum(path.suffix.lower() in VIDEO_SUFFIXES for path in pictures)
-        what = [count(len(pictures) - videos, "picture")] if videos < len(pictures) or not videos else []
-        what += [count(videos, "video")] if videos else []
-        extra = f" · the first {SHOWN} are shown" if len(pictures) > SHOWN else ""
         updates = {
             empty_view: gr.update(visible=False),
             data_view: gr.update(visible=True),
             refused: gr.update(visible=False),
             drop: None,
-            title: pieces.heading(name, f"{' and '.join(what)}{extra}"),
+            title: pieces.heading(name, album.title(pictures)),
             picker: gr.update(choices=names, value=name, visible=len(names) > 1),
-            problems: notes(name, told or []),
+            problems: album.notes(studio, name, told or []),
             new_name: name,
             past: pieces.notes(steps) if (steps := mending.steps(library, name)) else "",
             numbers: gr.update(open=False),
@@ -219,7 +183,7 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         return (
             updates
             | shown
-            | {thumbs: gr.update(value=gallery(name, pictures), **_selected(shown.get(thumbs)))}
+            | {thumbs: gr.update(value=album.gallery(studio, name, pictures), **_selected(shown.get(thumbs)))}
         )
 
     def typed(key: str, text: str, known: str) -> str:
@@ -235,11 +199,11 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         name = open_name(key)
         with _told():
             pictures = library.pictures(name)
-            now = gallery(name, pictures)
+            now = album.gallery(studio, name, pictures)
             if [badge for _, badge in now] == shown:
                 return {}
             index = next((k for k, path in enumerate(pictures) if library.key(path) == key), None)
-            return {problems: notes(name, []), thumbs: gr.update(value=now, selected_index=index), worn: [badge for _, badge in now]}
+            return {problems: album.notes(studio, name, []), thumbs: gr.update(value=now, selected_index=index), worn: [badge for _, badge in now]}
         return {}
 
     def arrive(key: str | None, text: str | None, known: str | None) -> Updates:
@@ -259,7 +223,7 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
         uploads = [Path(file) for file in files or []]
         fresh = name is None
         with _told():
-            name = name or library.create(_wish(uploads))
+            name = name or library.create(album.wish(uploads))
             try:
                 added = library.add(name, uploads)
             finally:
@@ -267,8 +231,8 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
                     upload.unlink(missing_ok=True)
             if fresh and not library.pictures(name):
                 library.folder(name).rmdir()
-                return {refused: gr.update(value=pieces.notes(_words(added)), visible=True), drop: None}
-            return open_set(name, _words(added))
+                return {refused: gr.update(value=pieces.notes(album.words(added)), visible=True), drop: None}
+            return open_set(name, album.words(added))
         return {drop: None}
 
     def select(key: str, text: str, known: str, event: gr.SelectData) -> Updates:
@@ -338,14 +302,14 @@ def build(studio: Studio) -> Datasets:  # noqa: PLR0915 - a layout and its event
     def change_name(key: str, wish: str) -> Updates:
         name = open_name(key)
         with _told():
-            _refuse_if_used(studio, name)
+            album.refuse_if_used(studio, name)
             return open_set(library.rename(name, wish))
         return {new_name: name}
 
     def remove_set(key: str) -> Updates:
         name = open_name(key)
         with _told():
-            _refuse_if_used(studio, name)
+            album.refuse_if_used(studio, name)
             gone = library.remove(name)
             studio.memory.put(dataset=None)
             told: list[pieces.Note] = [("ok", f"{name} is deleted", "Put it back", "undo")]
@@ -405,56 +369,5 @@ def _told() -> Iterator[None]:
         gr.Warning(escape(str(error)), title="That did not work")
 
 
-def _thumb(studio: Studio, picture: Path, side: int | None = None) -> Path:
-    try:
-        return studio.library.thumbnail(picture, side) if side else studio.library.thumbnail(picture)
-    except (JobError, OSError):
-        return Path(__file__).parent.parent / "broken.png"
-
-
-def _large(studio: Studio, path: Path) -> str:
-    """The picture in the editor: what is trained of it, and what it is called."""
-    library = studio.library
-    face, file = _thumb(studio, path, LARGE), printable(library.key(path).partition("/")[2])
-    shown = showing.shown(library, path, showing.base_now(studio.memory))
-    if shown is None:
-        return pieces.cropped(face, (1, 1), None, [file])
-    return pieces.cropped(face, shown.size, shown.box, [shown.words, file, showing.clip_words(path)])
-
-
-def _info(path: Path, place: str) -> str:
-    """What stands under the caption's label: where it comes from, if that is not its own file."""
-    if place and place != path.with_suffix(CAPTION).name:
-        return f"This one stands in {printable(place)}. What you write is saved as {printable(path.stem)}{CAPTION}, which then counts."
-    return HELP
-
-
 def _selected(update: Any) -> dict[str, Any]:
     return {"selected_index": update["selected_index"]} if update else {}
-
-
-def _wish(uploads: list[Path]) -> str:
-    """A name for a new data set: the zip's, else a plain one."""
-    zipped = next((path.stem for path in uploads if path.suffix.lower() == ".zip"), "")
-    return zipped if any(letter.isalnum() for letter in zipped) else "my-pictures"
-
-
-def _words(added: Added) -> list[pieces.Note]:
-    """What became of an upload, in a few lines."""
-    notes: list[pieces.Note] = []
-    for name, reason in added.refused[:5]:
-        notes.append(("look", f"{name} {reason}; it was left out", "", ""))
-    if len(added.refused) > 5:
-        notes.append(("look", f"{len(added.refused) - 5} more files were left out", "", ""))
-    if added.known:
-        notes.append(("ok", f"{added.known} of the pictures were here already", "", ""))
-    return notes
-
-
-def _refuse_if_used(studio: Studio, name: str) -> None:
-    path = str(studio.library.folder(name))
-    for record in studio.trainings():
-        job = studio.job(record)
-        at_work = record.status in {"running", "queued"}
-        if at_work and path in [getattr(job, "path", None), *(one.path for one in getattr(job, "datasets", []))]:
-            raise JobError(f"{record.name} is at work on {name} right now.", "Wait until it is done, or stop it.")

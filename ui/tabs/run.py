@@ -8,22 +8,23 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 
 from engine.control import Request
 from engine.errors import JobError
-from engine.events import Failed
+from engine.events import Changed, Failed
 from engine.families.catalog import base_of
 from engine.jobs import Adapter, Job, TrainJob
 from engine.queue import RunRecord
 
-from .. import chores, pieces, watch
+from .. import chart, chores, form, pieces, watch
+from ..headline import headline
 from ..pieces import Piece
 from ..studio import Studio
 from ..watch import History
 from ..wiring import Updates, on
+from . import changing, going_on
 
-NETWORKS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "full": "all weights"}
+NETWORKS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT", "full": "all weights", "none": "no network"}
 """network.type → what people call it."""
 
 
@@ -37,6 +38,8 @@ class RunView:
     pick_best: gr.Button
     write_all: gr.Button
     proceed: gr.Button
+    card: gr.HTML
+    going_on: going_on.GoingOn
     outputs: list[Any]
     watch: Callable[[RunRecord, Any], tuple[Updates, Any]]
     """Updates that show the run, and the key to give next time: what has not changed since is not sent again."""
@@ -49,6 +52,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         with gr.Row(elem_classes="title-row"):
             title = Piece("", elem_id="run-title")
             wide: dict[str, Any] = {"size": "md", "min_width": 110, "visible": False}
+            pause = gr.Button("Pause", elem_id="pause", **wide)
             sample_now = gr.Button("Sample now", **wide)
             save_now = gr.Button("Save now", **wide)
             stop = gr.Button("Stop", elem_id="stop", **wide)
@@ -57,19 +61,17 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             proceed = gr.Button("Continue", elem_id="continue", variant="primary", **wide)
             write_all = gr.Button("Caption them all", elem_id="write-all", variant="primary", **wide)
             pick_best = gr.Button("Pick the best", elem_id="pick-best", variant="primary", **wide)
-        headline = Piece("", elem_classes="card", elem_id="headline")
+        card = Piece("", elem_classes="card", elem_id="headline")
         film = Piece("", elem_id="film", js_on_load=pieces.FOLLOW)
+        settings = changing.build(studio, shown)
+        further = going_on.build(studio)
         with gr.Accordion("Loss, for the curious", open=False, elem_id="loss") as loss:
-            chart = gr.LinePlot(
-                pd.DataFrame({"step": [], "loss": [], "line": []}), x="step", y="loss", color="line",
-                color_map={"each step": "#8C8279", "trend": "#E5483A"}, x_title="step", y_title="loss", color_title=" ",
-                height=220, show_label=False, buttons=[],
-            )  # fmt: skip
+            curves = Piece("", elem_id="curves")
         with gr.Accordion("Log", open=False, elem_id="log"):
             log = Piece("", js_on_load=pieces.NEWEST)
 
-    buttons = [sample_now, save_now, stop, leave, proceed, write_all, pick_best]
-    outputs = [page, title, headline, film, loss, chart, log, *buttons]
+    buttons = [pause, sample_now, save_now, stop, leave, proceed, write_all, pick_best]
+    outputs = [page, title, card, film, loss, curves, log, *buttons, *settings.outputs, *further.outputs]
 
     def show(record: RunRecord, seen: Any) -> tuple[Updates, Any]:
         job = studio.job(record)
@@ -84,38 +86,45 @@ def build(studio: Studio, shown: gr.State) -> RunView:
                     )
                 ]
             )
-            return {title: pieces.heading(record.name), headline: words, film: "", log: ""}, None
+            return {title: pieces.heading(record.name), card: words, film: "", log: ""}, None
         with studio.history(record) as history:
             ahead = studio.active() if record.status == "queued" else None
             is_training = isinstance(job, TrainJob)
-            told = (watch.headline if is_training else chores.headline)(
-                history, job, record.status, ahead.name if ahead and ahead != record else ""
-            )
+            before = ahead.name if ahead and ahead != record else ""
+            if is_training:
+                job = watch.as_changed(job, history)
+                told = headline(history, job, record.status, before, _saved(record, history) if history.verdict else ())
+            else:
+                told = chores.headline(history, job, record.status, before)
             key = (
                 record.name,
                 record.status,
                 history.drawn,
+                len(history.frames),
                 len(history.captioned),
                 50 * history.step // max(1, history.total),
+                len(history.validation),
+                len(history.changed),
+                history.paused,
                 isinstance(history.end, Failed),
             )
-            updates: Updates = {
-                headline: pieces.progress(told.state, told.share, told.left, told.health, told.facts)
-            }
+            doors = (record.name, record.status)
+            updates: Updates = {card: pieces.progress(told)}
             lines = (record.name, len(history.lines), history.lines[-1] if history.lines else "")
             if seen is None or seen[1] != lines:
                 updates[log] = pieces.log(history.lines)
             if seen is None or seen[0] != key:
                 updates |= _pictures(record, job, history) if is_training else _captions(job, history)
-                updates |= _doors(record, job, bool(history.frames))
+                updates |= _doors(record, job, bool(history.frames), history.paused)
                 updates[title] = pieces.heading(record.name, _facts(job))
-        return updates, (key, lines)
+            if seen is None or seen[2] != doors:
+                updates |= settings.close(is_training and record.status == "running") | further.show(record, job, history)
+        return updates, (key, lines, doors)
 
     def _pictures(record: RunRecord, job: Job, history: History) -> Updates:
         live = record.status == "running"
         strip = watch.strip(job, history, record.folder)
         columns = [(step, "base" if step == 0 else f"{step:,}") for step in strip.columns]
-        rows = pd.DataFrame(watch.smoothed(history.losses), columns=["step", "loss", "line"])
         empty = (
             pieces.nothing("No samples", "This run was started without sample prompts.")
             if not strip.prompts
@@ -125,17 +134,21 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             loss: gr.update(visible=True),
             film: empty
             or pieces.frames("strip", columns, strip.prompts, strip.pictures, strip.ready, live=live),
-            chart: gr.update(value=rows, x_lim=[0, max(history.total, 1)], y_lim=[0, _ceiling(history)]),
+            curves: chart.losses(
+                *watch.smoothed(history.losses), history.validation, [(event.step, _said(event)) for event in history.changed],
+                history.total, history.verdict.best_step if history.verdict else None,
+            ),
         }
 
     def _captions(job: Job, history: History) -> Updates:
         return {film: pieces.wordings(chores.captions(studio.library, job, history)), loss: gr.update(visible=False)}
 
-    def _doors(record: RunRecord, job: Job, has_frames: bool) -> Updates:
+    def _doors(record: RunRecord, job: Job, has_frames: bool, rests: bool) -> Updates:
         """Which buttons there are; each keeps its place while a run is on."""
         going, waits = record.status == "running", record.status == "queued"
         over = record.status in {"stopped", "interrupted", "failed"}
         visible = {
+            pause: going and isinstance(job, TrainJob),
             sample_now: going and isinstance(job, TrainJob),
             save_now: going and isinstance(job, TrainJob),
             write_all: record.status == "completed" and chores.is_preview(job),
@@ -144,7 +157,9 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             proceed: over,
             pick_best: record.status == "completed" and has_frames,
         }
-        doors = {button: gr.update(visible=yes, interactive=True) for button, yes in visible.items()}
+        waits_too = {sample_now, save_now} if rests else set()
+        doors = {button: gr.update(visible=yes, interactive=button not in waits_too) for button, yes in visible.items()}
+        doors[pause] |= {"value": "Go on" if rests else "Pause"}
         again = "Try again" if record.status == "failed" else "Continue"
         return doors | {proceed: gr.update(value=again, visible=over)}
 
@@ -155,15 +170,25 @@ def build(studio: Studio, shown: gr.State) -> RunView:
                 gr.Info(words, title="Noted", duration=4)
             except JobError as error:
                 gr.Warning(escape(str(error)), title="That did not work")
-            return {stop: gr.update(interactive=False)} if request == "stop" else {}
+            pressed = {"stop": stop, "pause": pause, "go": pause}.get(request)
+            return {pressed: gr.update(interactive=False)} if pressed else {}
 
         return send
 
+    def rest(name: str) -> Updates:
+        record = runner.get(name)
+        if record is None:
+            return {}
+        with studio.history(record) as history:
+            paused = history.paused
+        return ask("go", "It goes on.")(name) if paused else ask("pause", "It rests at the end of this step, and keeps its place.")(name)
+
+    on(pause.click, rest, shown, buttons)
     on(sample_now.click, ask("sample", "Samples are made at the end of this step."), shown, buttons)
     on(save_now.click, ask("save", "It is saved at the end of this step."), shown, buttons)
     on(stop.click, ask("stop", "It stops and saves at the end of this step."), shown, buttons)
     on(leave.click, ask("stop", "It has left the line."), shown, buttons)
-    return RunView(page, film, again, pick_best, write_all, proceed, outputs, show)
+    return RunView(page, film, again, pick_best, write_all, proceed, card, further, outputs, show)
 
 
 def _facts(job: Job) -> str:
@@ -178,7 +203,13 @@ def _facts(job: Job) -> str:
     return f"{base.title if base else job.model.name_or_path} · {where}{more} · {kind}"
 
 
-def _ceiling(history: History) -> float:
-    """Top of the chart: a few wild steps do not press the line to the floor."""
-    losses = sorted(history.losses.values())
-    return 1.15 * losses[int(0.98 * (len(losses) - 1))] if losses else 1.0
+def _saved(record: RunRecord, history: History) -> list[int]:
+    """Steps of the checkpoints that are still there."""
+    return [step for step, path in history.saved.items() if (record.folder / path).exists()]
+
+
+def _said(event: Changed) -> str:
+    """A change in a few words."""
+    before, now = ("none" if value is None else f"{value:,}" if isinstance(value, int) else value for value in (event.before, event.value))
+    words = f" {before} → {now}" if not isinstance(event.value, list) else ""
+    return f"step {event.step:,}: {form.label(event.key).lower()}{words}"

@@ -99,20 +99,21 @@ def build(studio: Studio) -> ContactSheet:
             }
         studio.memory.put(sheet=name)
         now, chosen = sheet(studio, record), studio.chosen(record)
-        steps = _columns([step for step in now.steps if step], chosen)
+        steps = _columns([step for step in now.steps if step], chosen, now.best)
         if not steps:
             words = pieces.heading(record.name, "It has no samples of a checkpoint yet.")
         elif chosen is not None:
             words = pieces.heading(f"Step {chosen:,} it is", f"Marked in {record.name}. Export writes it for another program.")
         else:
-            words = pieces.heading("Which one is it?", "Compare the columns; click a picture to see it large beside the base model's.")
+            measured = f"By the loss on pictures that were held back, step {now.best:,} is the one. " if now.best in steps else ""
+            words = pieces.heading("Which one is it?", f"{measured}Compare the columns; click a picture to see it large beside the base model's.")
         saved = [(f"step {one.step:,}", one.step) for one in studio.checkpoints(record) if one.step]
         values = [value for _, value in saved]
         columns, rows = [(step, f"{step:,}") for step in steps], [now.row(row, steps) for row in range(len(now.prompts))]
         nothing = pieces.nothing("Nothing to compare yet", "A column comes with the next samples, or with prompts that are drawn below.")
         return updates | {
             verdict: words,
-            table: pieces.frames("sheet", columns, now.prompts, rows, len(steps), chosen, now.pickable) if steps else nothing,
+            table: pieces.frames("sheet", columns, now.prompts, rows, len(steps), chosen, now.pickable, best=now.best) if steps else nothing,
             form: gr.update(visible=chosen is not None),
             take: gr.update(visible=chosen is not None),
             more: gr.update(visible=bool(saved)),
@@ -206,12 +207,11 @@ def run_names(studio: Studio) -> list[str]:
     ]
 
 
-def _columns(steps: list[int], chosen: int | None) -> list[int]:
-    """At most so many columns that they can be seen: spread over the run, the last and the marked one among them."""
+def _columns(steps: list[int], *wanted: int | None) -> list[int]:
+    """At most so many columns that they can be seen: spread over the run, the last one and the wanted ones among them."""
     if len(steps) <= COLUMNS:
         return steps
-    kept = set(_evenly(steps, COLUMNS - 1)) | ({chosen} if chosen in steps else set())
-    return sorted(kept)
+    return sorted({*_evenly(steps, COLUMNS - len(wanted)), *(step for step in wanted if step in steps)})
 
 
 def _spread(steps: list[int], chosen: int | None) -> list[int]:

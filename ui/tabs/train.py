@@ -13,7 +13,7 @@ from engine.errors import JobError
 from engine.families.catalog import BASES
 from engine.jobs import TrainJob
 
-from .. import drafts, form, pieces
+from .. import drafts, form, levels, pieces
 from ..desk import Desk
 from ..form import Draft
 from ..pieces import Choice, Options, Piece, Words
@@ -21,7 +21,9 @@ from ..wiring import Updates, on
 
 SECTIONS = {
     "model": "Base model", "network": "Network", "datasets": "Pictures", "train": "Learning", "train.ema_config": "Average of the weights",
-    "sample": "Samples", "save": "Saving", "logging": "Log",
+    "embedding": "New word (embedding)", "decorator": "Decorator", "adapter": "Adapter for control pictures", "slider": "Slider",
+    "pair_slider": "Slider from pairs of pictures",
+    "validation": "Validation", "sample": "Samples", "save": "Saving", "logging": "Log",
 }  # fmt: skip
 VIEWS = ("Simple", "Pro", "YAML")
 TRIGGER = "Words that call it up in a prompt. They stand for [trigger] in captions and prompts."
@@ -95,23 +97,28 @@ def build(desk: Desk) -> TrainForm:
                     )
                 with gr.Column(visible=False, elem_id="pro") as pro_view:
                     search = Words(show_label=False, placeholder="Search all settings, for example: rank", elem_id="search")
-                    pro = form.build(TrainJob, SECTIONS)
+                    pro = form.build(TrainJob, SECTIONS, beside={"train.timestep_type": lambda: Piece("", elem_id="noise-levels")})
                 with gr.Column(visible=False) as yaml_view:
                     code = gr.Code("", language="yaml", label="Only what differs from the defaults", lines=18, interactive=True, elem_id="yaml")
             with gr.Column(scale=4, min_width=320, elem_classes="card sticky"):
                 flight = Piece("", elem_id="flight")
                 go = gr.Button("Train", variant="primary", size="lg", elem_id="go")
-    simple = form.Form([*top.fields, *references.fields, *numbers.fields, *words.fields])
+    simple = form.Form(fields=[*top.fields, *references.fields, *numbers.fields, *words.fields])
     views = dict(zip(VIEWS, (simple_view, pro_view, yaml_view), strict=True))
     # These are of one tab of one browser; a reload begins with the draft that the desk keeps.
     typed, shown, wrong = gr.State({}), gr.State("Simple"), gr.State({})
     states = {typed, shown, wrong}
     inputs = {*simple.widgets, *pro.widgets, code, *states}
-    groups = [group for options in pro.choices.values() for _, group in options]
-    outputs = [*simple.widgets, pictures, base, other, length, *pro.widgets, *groups, code, flight, *states, level, *views.values(), empty, rest]
+    drawn = pro.beside["train.timestep_type"]
+    outputs = [*simple.widgets, pictures, base, other, length, *pro.widgets, *pro.groups, drawn, code, flight, *states, level, *views.values(), empty, rest]
 
     def gather(values: Values) -> Draft:
         """The draft with what stands in the view that is open; JobError if that is no YAML."""
+        return gathered(values)[0]
+
+    def gathered(values: Values) -> tuple[Draft, list[str]]:
+        """The same, and what of it could not be taken over."""
+        notes: list[str] = []
         draft = values[typed] or desk.kept()
         match values[shown]:
             case "Simple":
@@ -119,8 +126,8 @@ def build(desk: Desk) -> TrainForm:
             case "Pro":
                 draft = pro.read(values, draft)
             case _:
-                draft, _ = drafts.from_yaml(values[code])
-        return desk.keep(draft)
+                draft, notes = drafts.from_yaml(values[code])
+        return desk.keep(draft), notes
 
     def judge(draft: Draft, notes: list[str] | None = None) -> tuple[Updates, dict[str, str]]:
         """The card beside the form, and what is wrong, by path."""
@@ -136,7 +143,7 @@ def build(desk: Desk) -> TrainForm:
             case "YAML":
                 return updates | {code: drafts.to_yaml(draft)}
             case "Pro":
-                return updates | pro.show(draft, problems)
+                return updates | pro.show(draft, problems) | {drawn: levels.picture(draft)}
             case _:
                 fields, place = simple.show(draft, problems), references.widgets[0]
                 return updates | fields | {place: fields[place] | updates[place]}
@@ -163,8 +170,8 @@ def build(desk: Desk) -> TrainForm:
         def change(values: Values) -> Updates:
             draft = gather(values | {shown: view})
             updates, problems = judge(draft)
-            tile = {length: gr.update(value=form.get(draft, "train.steps", 2000))} if view == "Simple" else {}
-            return updates | tile | marks.mark(problems, values[wrong], draft)
+            tile = {length: gr.update(value=form.get(draft, "train.steps", 2000))} if view == "Simple" else {drawn: levels.picture(draft)}
+            return updates | tile | marks.mark(problems, values[wrong], draft) | marks.follow(values, draft)
 
         return change
 
@@ -195,21 +202,25 @@ def build(desk: Desk) -> TrainForm:
     def switch(values: Values) -> Updates:
         """Another view of the same job. Text that is no YAML stays where it was typed."""
         try:
-            draft = gather(values)
+            draft, notes = gathered(values)
         except JobError as error:
             gr.Warning(escape(str(error)), title="Mend the YAML first")
             return {level: values[shown]}
         job, _ = drafts.settled(draft)
-        return show(drafts.short(job) if job else draft, values[level])
+        draft = drafts.short(job) if job else draft
+        return show(draft, values[level]) | (judge(draft, notes)[0] if notes else {})
 
     def submit(values: Values) -> tuple[str | None, Updates]:
         marks = {"Simple": simple, "Pro": pro}.get(values[shown])
         try:
-            draft = gather(values)
-            updates, problems = judge(draft)
+            draft, notes = gathered(values)
+            updates, problems = judge(draft, notes)
             if problems:
                 return None, updates | (marks.mark(problems, values[wrong], draft) if marks else {})
-            return desk.start(draft), {}
+            name = desk.start(draft)
+            if notes:
+                gr.Info(escape(" ".join(notes)), title="Not all of it could be taken over", duration=20)
+            return name, {}
         except (JobError, OSError) as error:
             gr.Warning(escape(str(error)), title="It was not started")
             return None, {}

@@ -22,10 +22,13 @@ guitar 3d; umbrella 3d; house 3d; rocket 3d; soccer ball 3d; light bulb 3d; came
 """
 INK, MIDDLE, PAPER = (np.array(colour, float) for colour in ((43, 32, 110), (240, 92, 84), (255, 232, 205)))
 """The two inks of the style, dark where the picture is dark, and its paper."""
+LIGHTS = {"warm": (1.0, 0.85, 0.6), "cold": (0.6, 0.85, 1.0)}
+"""The pairs of a slider: what is left of red, green and blue."""
+LIT_SIZE = 128
 
 
 def make_examples(sources: Sources, folder: Path) -> None:
-    """Write car/, car-held-out/ and style/ with captions, each anew."""
+    """Write car/, car-held-out/ and style/ with captions, and warm/ and cold/ without, each anew."""
     every = {f"{emoji.label} {emoji.style}": emoji for emoji in every_emoji(sources)}
     sets = {"car": CARS, "car-held-out": CARS_HELD_OUT, "style": PRINTED}
     for name, names in sets.items():
@@ -40,6 +43,21 @@ def make_examples(sources: Sources, folder: Path) -> None:
             picture.save(file, quality=90, method=6)
             if name != "car-held-out":
                 file.with_suffix(".txt").write_text(caption(name, emoji) + "\n", encoding="utf-8")
+
+
+    make_pairs(folder)
+
+
+def make_pairs(folder: Path) -> None:
+    """Write warm/ and cold/: the cars of car/ in two lights, under the same names and without captions."""
+    for name, light in LIGHTS.items():
+        target = folder / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        shutil.copyfile(folder / "LICENCE.txt", target / "LICENCE.txt")
+        for file in sorted((folder / "car").glob("*.webp")):
+            picture = np.asarray(Image.open(file).convert("RGB").resize((LIT_SIZE, LIT_SIZE), Image.Resampling.LANCZOS), float)
+            Image.fromarray((picture * light).round().astype(np.uint8), "RGB").save(target / file.name, quality=90, method=6)
 
 
 def caption(name: str, emoji: Emoji) -> str:

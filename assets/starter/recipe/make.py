@@ -88,25 +88,28 @@ def publish(work: Path) -> None:
 
 
 def run_job(name: str, work: Path) -> None:
-    """Run the recipe's job of that name under the work folder, from its last state if it has one."""
+    """Run the recipe's job of that name under the work folder, from its last state if it has one. Asked to end, it saves first."""
     from engine.control import Control
-    from engine.events import Failed, Progress, Step, describe
+    from engine.events import Failed, Finished, Progress, Step, describe
     from engine.execute import execute
     from engine.jobs import load_job
     from engine.jobs.load import read_yaml
+    from engine.running import stopping
     from engine.runs.folder import RunFolder
 
     os.environ["DARKROOM_HOME"] = str(work)  # caches belong to the recipe, not to the person's app
     text = (RECIPE / f"{name}.yaml").read_text(encoding="utf-8").replace("WORK", work.as_posix())
     job = load_job(read_yaml(text))
     folder = RunFolder.create(work / "runs", job, exist_ok=True)
-    for event in execute(job, folder, Control()):
-        folder.append(event)
-        count = event.step if isinstance(event, Step) else event.done // 20 if isinstance(event, Progress) else 0
-        if count % 50 == 0:
-            print(describe(event), flush=True)
-        if isinstance(event, Failed):
-            raise SystemExit(1)
+    control = Control()
+    with stopping(control):
+        for event in execute(job, folder, control):
+            folder.append(event)
+            count = event.step if isinstance(event, Step) else event.done // 20 if isinstance(event, Progress) else 0
+            if count % 50 == 0:
+                print(describe(event), flush=True)
+            if isinstance(event, Failed) or (isinstance(event, Finished) and event.reason == "stopped"):
+                raise SystemExit(1)  # what comes after it is for a whole training
 
 
 STEPS: dict[str, Callable[[Path], None]] = {

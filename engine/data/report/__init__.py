@@ -3,10 +3,10 @@
 ``report`` asks everything; each kind of question has a module. ``fixes`` mends what can be mended.
 """
 
+from ..undo import undo, undo_steps
 from .finding import FIXES, Finding, Fix, Kind, Level
 from .making import Report, findings, report
 from .mending import Change, Mended, mend, mend_copy, plan_fix
-from .undo import undo, undo_steps
 
 __all__ = [
     "FIXES", "Change", "Finding", "Fix", "Kind", "Level", "Mended", "Report", "findings", "mend", "mend_copy", "plan_fix",

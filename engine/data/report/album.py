@@ -6,7 +6,6 @@ Numbers are held in arrays and texts are not held at all, so that 100,000 pictur
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from array import array
 from collections import Counter
@@ -20,12 +19,12 @@ from numpy.typing import NDArray
 from ...errors import JobError
 from ...jobs import Dataset
 from ..caption_sources import find_captions
-from ..captions import TRIGGER, caption_file, decode_text, read_text, whole_words
+from ..captions import TRIGGER, caption_file, read_text, whole_words
 from ..facts import Facts, is_current, look_at, look_at_head, parse_facts
 from ..kohya import kohya_folders
+from ..listing import Listing
 from ..notes import Notes
 from .lengths import Ruler
-from .listing import Listing
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 MOST_WORDS = 200_000
@@ -138,24 +137,22 @@ def read_through(paths: Sequence[str], folder: Path, dataset: Dataset, trigger: 
 
 def _captions(paths: Sequence[str], folder: Path, dataset: Dataset, texts: Texts) -> Iterator[tuple[str, str]]:
     """The pictures that have captions, with them. What is wrong with the others is noted in ``texts``."""
-    ending = caption_file(Path("x"), dataset.caption_ext).name[1:]
     elsewhere = []
-    plain = ending.lower() != ".json" and not dataset.use_short_captions
+    plain = dataset.caption_ext.lower() not in (".json", "json") and not dataset.use_short_captions
     for path in paths:
-        data = _contents(path[: path.rfind(".")] + ending) if plain else None
-        if data is None:
-            elsewhere.append(path)
+        try:
+            text, unicode = read_text(path, dataset.caption_ext)
+        except JobError:
+            texts.locked.append(path)
             continue
-        text, unicode = decode_text(data)
-        if text := text.strip():
-            if not unicode:
-                texts.odd.append(path)
+        if not unicode:
+            texts.odd.append(path)
+        if text and plain:
             yield path, text
         else:
             elsewhere.append(path)
-            texts.empty.append(path)
     yield from _others(elsewhere, folder, dataset, texts)
-    if texts.missing and (homes := kohya_folders([Path(path) for path in paths], folder, dataset.kohya_folders)):
+    if texts.missing and (homes := kohya_folders(paths, folder, dataset.kohya_folders)):
         homeless = []
         for path in texts.missing:
             home = next((homes[place] for place in Path(path).parents if place in homes), None)
@@ -164,50 +161,27 @@ def _captions(paths: Sequence[str], folder: Path, dataset: Dataset, texts: Texts
             else:
                 homeless.append(path)
         texts.missing = homeless
-    texts.empty = [path for path in texts.empty if path in set(texts.missing)]
+    texts.empty = [path for path in texts.missing if caption_file(Path(path), dataset.caption_ext).is_file()]
 
 
 def _others(paths: list[str], folder: Path, dataset: Dataset, texts: Texts) -> Iterator[tuple[str, str]]:
     """The captions that do not stand in a text file of that very name: each place is asked, as training does."""
-    open_paths = []
-    for path in map(Path, paths):
-        try:
-            texts.odd += [] if read_text(path, dataset.caption_ext)[1] else [str(path)]
-            open_paths.append(path)
-        except JobError:
-            texts.locked.append(str(path))
-    if not open_paths:
+    if not paths:
         return
     asked = dataset.model_copy(update={"default_caption": NO_PLACE, "replacements": [], "kohya_folders": False})
     try:
-        captions, _ = find_captions(open_paths, folder, asked)
+        captions, _ = find_captions(paths, folder, asked)
     except JobError:  # one that cannot be understood: each is asked alone
         captions = []
-        for path in open_paths:
+        for path in paths:
             try:
                 captions += find_captions([path], folder, asked)[0]
             except JobError:
-                texts.locked.append(str(path))
-        open_paths = [path for path in open_paths if str(path) not in set(texts.locked)]
-    for path, caption in zip(open_paths, captions, strict=True):
+                texts.locked.append(path)
+        locked = set(texts.locked)
+        paths = [path for path in paths if path not in locked]
+    for path, caption in zip(paths, captions, strict=True):
         if caption.text == NO_PLACE:
-            texts.missing.append(str(path))
+            texts.missing.append(path)
         else:
-            yield str(path), caption.text
-
-
-def _contents(file: str) -> bytes | None:
-    """The bytes of a file; None if it has none that can be read. Leaner than pathlib, which counts with very many files."""
-    try:
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return None
-    try:
-        parts = []
-        while part := os.read(handle, 1 << 16):
-            parts.append(part)
-        return b"".join(parts)
-    except OSError:
-        return None  # a folder
-    finally:
-        os.close(handle)
+            yield path, caption.text

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..facts import Fault
+from ..listing import Listing
 from ..scan import foreign_hint
 from ..words import count, listed
 from .album import Album
 from .finding import Finding, Kind, Level, found, well
-from .listing import Listing
 
 _FAULTS: list[tuple[Fault, Kind, str, str]] = [
     ("broken", "unreadable", "cannot be read", "cannot be read"),
@@ -22,7 +22,7 @@ _FAULTS: list[tuple[Fault, Kind, str, str]] = [
 
 def about_files(listing: Listing, album: Album) -> Iterator[Finding]:
     if listing.foreign:
-        yield Finding("look", "foreign", foreign_hint([Path(path) for path in listing.foreign]), [Path(path) for path in listing.foreign])
+        yield Finding("look", "foreign", foreign_hint(listing.foreign), [Path(path) for path in listing.foreign])
     if not album.paths and not listing.videos:
         yield Finding("look", "empty", "There are no pictures yet.")
     # a training leaves such files out and says so; it stops only where nothing is left

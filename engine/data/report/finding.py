@@ -24,6 +24,11 @@ FIXES: dict[str, Fix] = {
     "caption": "write_captions", "trigger": "add_trigger", "encoding": "to_utf8",
 }  # fmt: skip
 """Kind of finding → what mends it. Where none stands, only a person can."""
+DONE: dict[Fix, str] = {
+    "convert": "Converted", "shrink": "Made smaller", "take_out": "Taken out", "write_captions": "Captions written from the file names",
+    "add_trigger": "The trigger put first", "to_utf8": "Saved as UTF-8",
+}  # fmt: skip
+"""What was done by each, in words: so it is called where it can be taken back."""
 
 
 @dataclass(frozen=True)

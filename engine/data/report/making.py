@@ -12,6 +12,7 @@ from ...families.catalog import base_of, defaults_of, multiple_of
 from ...jobs import Dataset, ModelSection
 from ...settings import load_settings, resolve
 from ..controls import without_mates
+from ..listing import Listing, list_files
 from ..notes import Notes
 from ..words import printable
 from .album import Texts, look_through, read_through
@@ -21,7 +22,6 @@ from .files import about_files, about_kinds
 from .finding import Finding
 from .lengths import Ruler, ruler_of
 from .likeness import about_likeness
-from .listing import Listing, list_files
 from .looks import about_looks
 from .mates import about_mates
 from .sizes import about_sizes
@@ -78,7 +78,7 @@ def report(
     multiple = multiple or (multiple_of(model.name_or_path, model.arch) if model else MULTIPLE)
     resolutions = _resolutions(dataset, model)
     ruler = ruler_of(model.name_or_path, model.arch) if model else Ruler()
-    paths = [*album.paths, *listing.videos]
+    paths = [*album.paths, *(path for path, _ in listing.videos)]
     texts = read_through(paths, folder, dataset, trigger, ruler) if paths else Texts()
     found = [*about_files(listing, album)]
     if paths:
@@ -100,10 +100,8 @@ def findings(folder: Path, caption_ext: str = ".txt", resolution: int | None = N
 
 def _leave_out_mates(listing: Listing, folder: Path, dataset: Dataset) -> None:
     """What lies in folders in the data set that hold its masks or reference pictures is not learned, and not asked about."""
-    if not any((*dataset.control_path, dataset.mask_path)):
-        return
-    kept = {str(path) for path in without_mates([Path(path) for path, _ in listing.pictures], folder, dataset)}
-    listing.pictures = [one for one in listing.pictures if one[0] in kept]
+    listing.pictures = without_mates(listing.pictures, folder, dataset)
+    listing.videos = without_mates(listing.videos, folder, dataset)
 
 
 def _resolutions(dataset: Dataset, model: ModelSection | None) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""Masks and reference pictures: whether each picture has its own, and whether some are left over."""
+"""Masks, inpainting and reference pictures: whether each picture has its own, and whether some are left over."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import JobError
 from ...jobs import Dataset
 from ...settings import resolve
-from ..pictures import find_pictures
+from ..listing import find_pictures
 from ..words import count, listed, printable
 from .finding import Finding, Kind, found
 
@@ -18,6 +18,8 @@ def about_mates(paths: Sequence[str], folder: Path, dataset: Dataset) -> Iterato
     columns: list[tuple[Kind, str, str, bool]] = []
     if dataset.mask_path:
         columns.append(("mask", dataset.mask_path, "mask", not dataset.allow_missing))
+    if dataset.inpaint_path:
+        columns.append(("mask", dataset.inpaint_path, "inpainting picture", not dataset.allow_missing))
     columns += [("control", name, "reference picture", True) for name in dataset.control_path]
     if not columns:
         return

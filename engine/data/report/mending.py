@@ -12,11 +12,11 @@ from ...errors import JobError
 from ...jobs import Dataset, ModelSection
 from ...runs.atomic import put, staging
 from ...settings import load_settings, resolve
+from ..undo import exchange
 from ..words import count, printable
-from .finding import FIXES
+from .finding import DONE, FIXES
 from .fixes import Change, Left, Options, changes_of
 from .making import report
-from .undo import exchange
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def mend(
     with staging(folder) as stage:
         made, new = _made(changes, stage, left)
         gone = list(dict.fromkeys(place for change in made for place in change.gone))
-        number = exchange(folder, FIXES[kind], gone, new) if made else None
+        number = exchange(folder, DONE[FIXES[kind]], gone, new) if made else None
     return Mended(folder, made, left, number)
 
 

@@ -51,6 +51,7 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "ernie_image": SAME,
     "krea2": KREA2,
     "chroma_radiance": SAME,
+    "ltx_video": SAME,
     "wan21": WAN,
     "wan21_i2v": WAN,
     "wan22_5b": WAN,

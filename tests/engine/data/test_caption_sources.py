@@ -9,7 +9,7 @@ from pictures import draw
 
 from engine.data.buckets import place
 from engine.data.caption_sources import find_captions, read_listing
-from engine.data.pictures import find_pictures
+from engine.data.listing import find_pictures
 from engine.data.scan import scan
 from engine.errors import JobError
 from engine.jobs import Dataset
@@ -18,7 +18,7 @@ from engine.jobs import Dataset
 def captions_of(folder: Path, **settings: Any) -> tuple[dict[str, str], str]:
     """Name of each picture → its caption, and all that is told, as one text."""
     paths = find_pictures(folder)
-    captions, notes = find_captions(paths, folder, Dataset(path=str(folder), **settings))
+    captions, notes = find_captions(list(map(str, paths)), folder, Dataset(path=str(folder), **settings))
     told = " ".join(f"{note.message} {note.hint}".strip() for note in notes)
     return {path.relative_to(folder).as_posix(): caption.text for path, caption in zip(paths, captions, strict=True)}, told
 

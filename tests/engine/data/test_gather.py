@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import io
 import json
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -13,6 +15,7 @@ from PIL import Image
 from engine.check import check_job
 from engine.control import Control, Stopped
 from engine.data.gather import folder_of, gather
+from engine.data.room import clean_up
 from engine.data.scan import scan
 from engine.errors import JobError
 from engine.events import Event
@@ -94,6 +97,32 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_folder(home, tmp_path):
         path.unlink()
     gathered(data)
     assert [item.path.read_bytes() for item in scan(data)] == [picture((index, 0, 0)) for index in range(5)]
+
+
+def test_the_pictures_of_a_run_stay_in_the_cache_for_as_long_as_it_lasts(home, tmp_path):
+    data = Dataset(path=str(shard(tmp_path / "a.tar", {"a.png": picture(), "a.txt": "a"})))
+    for _ in ("fetched", "there before"):
+        steps = gather(data, Control())
+        try:
+            while True:
+                next(steps)
+        except StopIteration as done:
+            use = done.value
+        for path in folder_of(data).glob("0*"):
+            os.utime(path, (0, 0))
+        clean_up(0)
+        assert words_of(data) == [(".png", "a")]
+        del use, steps
+    gc.collect()
+    clean_up(0)
+    assert not folder_exists(data)
+
+
+def folder_exists(data: Dataset) -> bool:
+    try:
+        return folder_of(data).exists()
+    except JobError:
+        return False
 
 
 def test_rows_without_a_picture_are_told_and_the_others_train(home, tmp_path):

@@ -14,6 +14,7 @@ from engine.data.pixels import load_mask, load_pixels
 from engine.data.scan import scan
 from engine.errors import JobError
 from engine.jobs import Dataset
+from engine.training.loader import erased_copy
 
 
 @pytest.fixture
@@ -46,6 +47,26 @@ def test_a_missing_mask_is_an_error_that_names_the_picture_or_learns_it_whole(fo
         scan(dataset(folders))
     item = next(item for item in scan(dataset(folders, allow_missing=True)) if item.path.stem == "c")
     assert item.mask is None and load_mask(item, (32, 16)).eq(255).all()
+
+
+def test_one_file_can_be_a_mask_by_its_greys_and_by_its_transparency(folders, tmp_path):
+    both = np.zeros((32, 64, 4), np.uint8)
+    both[:, :32, :3], both[:16, :, 3] = 255, 255  # light on the left, opaque above
+    Image.fromarray(both).save(folders / "masks" / "a.png")
+    items = scan(dataset(folders, inpaint_path=str(folders / "masks"), allow_missing=True))[:1]
+    copy = erased_copy(items[0])
+    masks = MaskCache(tmp_path / "cache")
+    list(masks.fill([items[0], copy], [Placed(0, (32, 16)), Placed(1, (32, 16))], Control()))
+    assert masks.get(items[0], (32, 16))[0, 3, [5, 25]].tolist() == [255, 0] and masks.get(copy, (32, 16))[0, 3, [5, 25]].tolist() == [255, 255]
+    assert masks.get(copy, (32, 16))[0, 12].eq(0).all()
+
+
+def test_a_picture_without_an_erased_copy_is_an_error_or_drawn_as_a_whole(folders):
+    draw(folders / "data" / "c.png", (64, 32), "red", caption="x")
+    data = Dataset(path=str(folders / "data"), inpaint_path=str(folders / "masks"))
+    with pytest.raises(JobError, match=r"no inpainting picture .*data/c\.png"):
+        scan(data)
+    assert [item.erased and item.erased.name for item in scan(data.model_copy(update={"allow_missing": True}))] == ["a.png", None, "b.webp"]
 
 
 def test_a_mask_is_mirrored_turned_and_cropped_with_its_picture(folders):

@@ -10,7 +10,8 @@ import pytest
 from pictures import draw
 from PIL import Image, ImageCms, PngImagePlugin
 
-from engine.data.pictures import PictureError, decode, find_pictures, measure
+from engine.data.listing import find_pictures
+from engine.data.pictures import PictureError, decode, measure
 from engine.errors import JobError
 
 

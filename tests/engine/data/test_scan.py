@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pictures import draw
 
+from engine.data.listing import list_files
 from engine.data.report import findings
 from engine.data.scan import Item, scan
 from engine.errors import JobError
@@ -82,6 +83,44 @@ def test_broken_pictures_are_named_and_left_out(tmp_path):
         scan(Dataset(path=str(tmp_path)))
     (tmp_path / "empty.jpg").unlink()
     with pytest.raises(JobError, match=f"^{tmp_path.name}/bad.png cannot be read"):
+        scan(Dataset(path=str(tmp_path)))
+
+
+def test_pictures_that_cannot_be_read_here_are_told_beside_good_ones(tmp_path):
+    draw(tmp_path / "a.png", caption="a")
+    for name in ("IMG_1.HEIC", "b.psd"):
+        (tmp_path / name).touch()
+    notes: list[Warned] = []
+    assert len(scan(Dataset(path=str(tmp_path)), notes=notes)) == 1
+    [note] = notes
+    assert note.message == f"2 pictures are left out: {tmp_path.name}/IMG_1.HEIC, {tmp_path.name}/b.psd." and "HEIC, PSD" in note.hint
+
+
+def test_a_caption_that_changes_is_seen_at_once_and_one_in_capitals_too(tmp_path):
+    draw(tmp_path / "a.png", caption="first")
+    assert [item.caption for item in scan(Dataset(path=str(tmp_path)))] == ["first"]
+    stamp = (tmp_path / "a.txt").stat()
+    (tmp_path / "a.txt").write_text("other")
+    os.utime(tmp_path / "a.txt", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert [item.caption for item in scan(Dataset(path=str(tmp_path)))] == ["other"]
+    (tmp_path / "a.txt").rename(tmp_path / "a.TXT")
+    assert [item.caption for item in scan(Dataset(path=str(tmp_path)))] == ["other"]
+
+
+def test_the_pictures_of_folders_come_in_the_order_of_the_folders_names(tmp_path):
+    for name in ("a-b/1.png", "a/b.png", "a.png", "a/a/z.png", "_controls/x.png", ".hidden/y.png"):
+        draw(tmp_path / name, caption="x")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    found = [item.path.relative_to(tmp_path).as_posix() for item in scan(Dataset(path=str(tmp_path)))]
+    assert found == ["a/a/z.png", "a/b.png", "a-b/1.png", "a.png"]
+    assert [Path(path).relative_to(tmp_path).as_posix() for path, _ in list_files(tmp_path).pictures] == found
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_nothing_waits_for_a_pipe_that_has_the_name_of_a_caption(tmp_path):
+    draw(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(JobError, match="no caption"):
         scan(Dataset(path=str(tmp_path)))
 
 

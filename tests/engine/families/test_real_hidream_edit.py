@@ -56,6 +56,21 @@ def test_what_it_says_in_training_is_what_it_says_in_sampling(size):
         torch.testing.assert_close(family.predict(noisy, sigma, cond), still, rtol=1e-4, atol=1e-5)
 
 
+def test_the_model_before_it_is_told_from_it_by_its_settings(monkeypatch):
+    """It has another number of patches, what is not filled of which counts, and another guidance."""
+    family, told = wrapped(CASE), []
+    noisy, sigma = torch.randn(1, 4, 12, 16), torch.tensor([0.4])
+    with torch.no_grad():
+        cond = {**conditioning(family, "a red fox", ()), "control_0": torch.randn(1, 4, 12, 16)}
+        usual = family.predict(noisy, sigma, cond)
+        family.kwargs = {**family.kwargs, "max_seq": 2 * 6 * 8, "image_guidance_scale": 4.0}
+        other = family.predict(noisy, sigma, cond)
+    assert family.denoiser.max_seq == 96 and not torch.allclose(usual, other, atol=1e-6)
+    monkeypatch.setattr(type(family.pipe), "__call__", lambda self, **named: told.append(named) or type("Made", (), {"images": [None]}))
+    family.sample(cond, None, request_of(CASE, 3.0), pictures(CASE))
+    assert (told[0]["max_seq"], told[0]["image_guidance_scale"]) == (96, 4.0)
+
+
 def test_a_picture_of_another_shape_is_cut_and_the_pipeline_is_left_as_it_was():
     family, request = wrapped(CASE), replace(request_of(CASE, 3.0), steps=1)
     usual = family.pipe.default_sample_size

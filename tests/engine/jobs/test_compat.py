@@ -196,9 +196,9 @@ def test_alpha_counts_only_where_it_counts_there() -> None:
 
 
 def test_patterns_of_layers_lose_the_prefix_that_our_names_lack() -> None:
-    job, notes = read(changed("network", network_kwargs={"only_if_contains": ["transformer.single_transformer_blocks.7.", "to_q"], "rank_dropout": 0.1}))
+    job, notes = read(changed("network", network_kwargs={"only_if_contains": ["transformer.single_transformer_blocks.7.", "to_q"], "parameter_threshold": 10}))
     assert isinstance(job.network, Lora) and job.network.only_if_contains == ["single_transformer_blocks.7.", "to_q"]
-    assert "network.network_kwargs.rank_dropout is not supported yet" in notes
+    assert "network.network_kwargs.parameter_threshold is not supported yet" in notes
 
 
 def test_name_and_variables_are_filled_in_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,9 +227,15 @@ def test_flags_in_prompts_become_settings_and_the_order_stays() -> None:
 
 
 def test_settings_of_a_model_that_no_family_here_has_are_said_and_left_out() -> None:
-    job, notes = read(changed("model", model_kwargs={"match_target_res": False, "random_blur_mask": True, "control_dropout": 0.5}))
+    job, notes = read(changed("model", model_kwargs={"match_target_res": False, "use_image_refiner": True, "control_dropout": 0.5}))
     assert job.model.model_kwargs == {"control_dropout": 0.5}
-    assert "model.model_kwargs.random_blur_mask is not supported yet" in notes and "match_target_res" not in notes
+    assert "model.model_kwargs.use_image_refiner is not supported yet" in notes
+
+
+@pytest.mark.parametrize(("value", "told"), [(False, True), (True, False)])
+def test_the_size_of_reference_pictures_is_told_where_it_differs(value: bool, told: bool) -> None:
+    job, notes = read(changed("model", model_kwargs={"match_target_res": value}))
+    assert job.model.model_kwargs == {} and ("cut to the size of what is drawn" in notes) is told
 
 
 def test_folders_of_reference_pictures_are_taken_over_in_their_order() -> None:
@@ -271,14 +277,13 @@ def test_a_trigger_word_stands_for_captions_that_are_missing() -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("train", "do_prior_divergence", True),
+        ("train", "content_or_style_reg", "style"),
         ("train", "bypass_guidance_embedding", True),
         ("train", "unload_text_encoder", True),
         ("model", "refiner_name_or_path", "x"),
         ("model", "split_model_over_gpus", True),
-        ("network", "pretrained_lora_path", "x"),
-        ("sample", "sample_start_step", 100),
-        ("save", "push_to_hub", True),
+        ("network", "all_layers", True),
+        ("sample", "guidance_rescale", 0.5),
         ("train", "stesp", 3),
     ],
 )
@@ -311,6 +316,23 @@ def test_what_both_have_under_one_name_is_taken_over(section: str, key: str, val
     assert getattr(part, key) == value and f".{key} " not in notes
 
 
+def test_an_embedding_is_trained_alone_unless_there_is_a_network() -> None:
+    word = {"trigger": "p3r5on", "tokens": 8, "init_words": "woman", "save_format": "pt"}
+    job, notes = read(flux(network=None, embedding=word))
+    assert job.network.type == "none" and job.embedding.model_dump() == {"trigger": "p3r5on", "tokens": 8, "init_words": "woman"}
+    assert job.datasets[0].default_caption == "[trigger]" and "embedding.save_format pt is left out" in notes
+    beside, _ = read(flux(embedding=word, decorator={"num_tokens": 2}))
+    assert beside.network.type == "lora" and beside.embedding and beside.decorator.num_tokens == 2
+    assert read(changed("train", embedding_lr=1e-3))[0].train.embedding_lr is None  # its app always writes one
+    assert read(flux(embedding=word, train={"embedding_lr": 1e-3}))[0].train.embedding_lr == 1e-3
+
+
+def test_what_is_left_out_of_a_network_at_random_is_taken_over() -> None:
+    job, notes = read(changed("network", network_kwargs={"rank_dropout": 0.1, "module_dropout": 0.2}, transformer_only=False, pretrained_lora_path="x"))
+    assert (job.network.rank_dropout, job.network.module_dropout, job.network.transformer_only, job.network.pretrained_lora_path) == (0.1, 0.2, False, "x")
+    assert "network_kwargs" not in notes
+
+
 def test_augmentations_are_taken_over_with_their_share_among_the_settings() -> None:
     job, _ = read(changed("datasets", augmentations=[{"method": "Rotate", "params": {"limit": 5, "p": 0.25}}]))
     (one,) = job.datasets[0].augmentations
@@ -330,13 +352,13 @@ def test_what_would_train_something_else_is_refused(section: str, key: str, valu
     ("change", "message"),
     [
         (lambda d: d.update(job="extract"), "Jobs of the type extract/sd_trainer are not supported yet"),
-        (lambda d: d["config"]["process"][0].update(type="concept_slider"), "extension/concept_slider"),
-        (lambda d: d["config"]["process"][0].update(adapter={"type": "ip"}), "adapter asks for an adapter"),
+        (lambda d: d["config"]["process"][0].update(type="ultimate_slider"), "extension/ultimate_slider"),
+        (lambda d: d["config"]["process"][0].update(adapter={"type": "ilora", "train": True}), "adapter.type ilora is not supported yet"),
         (lambda d: d["config"]["process"].append({}), "config.process has 2 entries"),
         (lambda d: d["config"].update(process=[]), "config.process has no job in it"),
         (lambda d: d["config"].pop("name"), "config.name is missing"),
         (lambda d: d["config"]["process"][0].update(train="fast"), "train must be a section of keys"),
-        (lambda d: d["config"]["process"][0]["network"].update(type="locon"), "network.type must be lora, lokr, loha, dora or full; it is 'locon'"),
+        (lambda d: d["config"]["process"][0]["network"].update(type="locon"), "network.type must be lora, lokr, loha, dora, oft, full or none; it is 'locon'"),
         (lambda d: d["config"]["process"][0]["train"].update(optimizer="prodigal"), "train.optimizer must be"),
         (lambda d: d["config"]["process"][0]["train"].update(optimizer="automagic3"), "automagic3 is an experiment"),
     ],
@@ -385,3 +407,29 @@ def test_optimizers_get_the_names_that_they_have_here(theirs: str, ours: str, sa
 def test_a_rate_for_text_encoders_is_taken_over_where_they_are_trained() -> None:
     assert read(changed("train", text_encoder_lr=1e-5, train_text_encoder=False))[0].train.text_encoder_lr is None
     assert read(changed("train", text_encoder_lr=1e-5, train_text_encoder=True))[0].train.text_encoder_lr == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("train", "start_step", 250), ("train", "merge_network_on_save", True), ("train", "merge_network_on_save_strength", 0.5),
+        ("sample", "sample_start_step", 100), ("save", "push_to_hub", True), ("save", "hf_repo_id", "me/cats"), ("save", "hf_private", True),
+        ("network", "pretrained_lora_path", "first.safetensors"),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_a_run_is_taken_over(section: str, key: str, value: Any) -> None:
+    job, notes = read(changed(section, **{key: value}))
+    assert getattr(getattr(job, section), key) == value and key not in notes
+
+
+def test_the_first_sample_of_a_run_that_goes_on_and_keeping_all_checkpoints() -> None:
+    assert read(changed("train", force_first_sample=True))[0].sample.force_first_sample
+    job, notes = read(changed("save", max_step_saves_to_keep=0))
+    assert job.save.max_step_saves_to_keep == 10000 and "with 0 AI Toolkit keeps all checkpoints" in notes
+
+
+def test_a_single_file_of_a_whole_model_is_said_to_be_a_folder() -> None:
+    whole = changed("save", save_format="safetensors")
+    whole["config"]["process"][0].pop("network")
+    assert "saved as folders in diffusers layout" in read(whole)[1]
+    assert "saved as folders" not in read(changed("save", save_format="safetensors"))[1]

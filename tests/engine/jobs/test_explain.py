@@ -49,7 +49,7 @@ def told(**changes: Any) -> dict[str, str]:
         ({"datasets__0": {}}, "datasets.0.path", "datasets[0].path is missing."),
         ({"datasets__0__pth": "x"}, "datasets.0.pth", "datasets[0].pth is not a known key. Did you mean path?"),
         ({"datasets__0__folder_path": "x"}, "datasets.0.folder_path", "datasets[0].folder_path says the same as path, which is given too: leave one of them out."),
-        ({"network": {"type": "locon"}}, "network.type", "network.type must be lora, lokr, loha, dora or full; it is 'locon'."),
+        ({"network": {"type": "locon"}}, "network.type", "network.type must be lora, lokr, loha, dora, oft, full or none; it is 'locon'."),
         ({"network": "lora"}, "network", "network must be a section of keys; it is 'lora'."),
         ({"network": {"type": "lora", "linear": 0}}, "network.linear", "network.linear must be at least 1; it is 0."),
         ({"network": {"type": "full", "rank": 4}}, "network.rank", "network.rank is not a known key. Known are: type."),

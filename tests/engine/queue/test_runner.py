@@ -19,7 +19,10 @@ from engine.errors import JobError
 from engine.events import Event, Failed, Finished, Phase, Saved, Step
 from engine.jobs import Job, load_job
 from engine.queue import Runner, follow
+from engine.runs.changes import current_job
+from engine.runs.checkpoints import CheckpointStore, State
 from engine.runs.folder import RunFolder
+from engine.runs.points import last_point
 
 
 def a_job(name: str = "cats", **train: Any) -> Job:
@@ -211,8 +214,8 @@ def test_names_that_are_taken_are_refused_with_a_way_out(make: Make) -> None:
         runner.submit(a_job(steps=2))
     with pytest.raises(JobError, match=r"cats is finished"):
         runner.resume("cats")
-    with pytest.raises(JobError, match=r"already a run named cats with other settings"):
-        runner.submit(a_job(steps=3))
+    with pytest.raises(JobError, match=r"already a run named cats with other settings: train\.lr was 0\.0001, is 0\.01\."):
+        runner.submit(a_job(steps=2, lr=0.01))
     runner.submit(a_drawing())
     wait_for(lambda: status(runner, "picture") == "completed")
     RunFolder(runner.get("picture").folder).checkpoint_path(0).unlink()
@@ -415,3 +418,74 @@ def test_a_stop_reaches_a_job_that_is_silent_for_long(make: Make) -> None:
     wait_for(lambda: events(runner, "cats"))
     make(start=False).ask("cats", "stop")
     wait_for(lambda: status(runner, "cats") == "stopped")
+
+
+def keep(job: Job, folder: RunFolder, control: Control) -> Iterator[Event]:
+    """Counts as ``count`` does, and keeps a state of every step."""
+    store = CheckpointStore(folder, keep=100, keep_states=100, framework="np")
+    step = last_point(folder)
+    total = current_job(folder).train.steps
+    while step < total and not control.stop:
+        step += 1
+        time.sleep(0.01)
+        yield Step(step=step, total=total, loss=1 / step, lr=1e-4, seconds=0.01)
+        path = store.save(step, step == total, lambda path: path.touch(), State(step, {"weights": {}}))
+        yield Saved(step=step, path=path.relative_to(folder.path), final=step == total)
+    yield Finished(step=step, reason="completed" if step == total else "stopped")
+
+
+def counted(runner: Runner, name: str) -> list[int]:
+    return [event.step for event in events(runner, name) if event.kind == "step"]
+
+
+def test_a_finished_run_does_more_steps_or_goes_back_to_an_earlier_one(make: Make) -> None:
+    runner = make(keep)
+    runner.submit(a_job(steps=3))
+    wait_for(lambda: status(runner, "cats") == "completed")
+    runner.more("cats", 2)
+    wait_for(lambda: status(runner, "cats") == "completed")
+    assert counted(runner, "cats") == [1, 2, 3, 4, 5]
+    assert [point.step for point in runner.points("cats") if point.exact] == [1, 2, 3, 4, 5]
+    with pytest.raises(JobError, match=r"cats is finished.*more steps"):
+        runner.resume("cats")
+    with pytest.raises(JobError, match="cats is finished"):
+        runner.resume("cats", step=5)
+    with pytest.raises(JobError, match=r"cannot go back to step 9\. It can go on from step 1, 2, 3, 4, 5\."):
+        runner.resume("cats", step=9)
+    runner.resume("cats", step=2)
+    wait_for(lambda: status(runner, "cats") == "completed")
+    assert counted(runner, "cats") == [1, 2, 3, 4, 5, 3]  # five steps were asked for after step 3, which does not count any more
+
+
+def test_a_longer_job_of_the_same_name_goes_on_and_other_settings_need_a_step(make: Make) -> None:
+    runner = make(keep)
+    runner.submit(a_job(steps=3))
+    wait_for(lambda: status(runner, "cats") == "completed")
+    runner.submit(a_job(steps=4))
+    wait_for(lambda: status(runner, "cats") == "completed")
+    with pytest.raises(JobError, match=r"with other settings: train\.lr was 0\.0001, is 0\.01; train\.steps was 4, is 6\..*--from"):
+        runner.submit(a_job(steps=6, lr=0.01))
+    with pytest.raises(JobError, match=r"does not fit other settings: train\.optimizer was 'adamw8bit', is 'lion'\."):
+        runner.submit(a_job(steps=6, optimizer="lion"), step=2)
+    assert runner.points("cats")[-1].step == 4
+    runner.submit(a_job(steps=6, lr=0.01), step=4)
+    wait_for(lambda: status(runner, "cats") == "completed")
+    assert counted(runner, "cats") == [1, 2, 3, 4, 5, 6] and RunFolder(runner.get("cats").folder).job().train.lr == 0.01
+    with pytest.raises(JobError, match="no run named dogs to go back in"):
+        runner.submit(a_job("dogs", steps=6), step=4)
+
+
+def test_nothing_is_put_aside_of_a_run_while_it_or_another_is_on(make: Make) -> None:
+    runner = make(keep)
+    runner.submit(a_job(steps=3))
+    wait_for(lambda: status(runner, "cats") == "completed")
+    runner.submit(a_job("dogs", steps=100_000))
+    wait_for(lambda: stepped(runner, "dogs"))
+    with pytest.raises(JobError, match=r"dogs is running\.$|dogs is running\. Stop it first"):
+        runner.resume("dogs", step=1)
+    with pytest.raises(JobError, match=r"dogs is running.*Change train\.steps"):
+        runner.more("dogs", 5)
+    with pytest.raises(JobError, match="dogs is running on this computer"):
+        next(runner.go_on("cats", step=1))
+    assert [point.step for point in runner.points("cats")] == [1, 2, 3]
+    runner.ask("dogs", "stop")

@@ -353,3 +353,21 @@ def test_a_kill_before_each_single_file_operation_of_a_save_leaves_whole_files(f
     )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 40
+
+
+def test_what_is_saved_beside_the_weights_goes_with_them(folder: RunFolder) -> None:
+    """A new word, for example. The files of two experts are no such thing: each is a checkpoint of its own."""
+
+    def write(path: Path) -> None:
+        path.touch()
+        path.with_stem(f"{path.stem}_embedding").touch()
+
+    store = CheckpointStore(folder, keep=1, keep_states=1, framework="np")
+    for step in (1, 2, 3):
+        assert store.save(step, step == 3, write, a_state(step)).name == ("cats.safetensors" if step == 3 else f"cats_{step:09d}.safetensors")
+    names = sorted(path.name for path in folder.path.glob("*.safetensors"))
+    assert names == ["cats.safetensors", "cats_000000002.safetensors", "cats_000000002_embedding.safetensors", "cats_embedding.safetensors"]
+    assert [path.name for path in folder.files_of(folder.checkpoints()[-1])] == ["cats.safetensors", "cats_embedding.safetensors"]
+    for ending in ("high", "low"):
+        (folder.path / f"cats_{ending}_noise.safetensors").touch()
+    assert len(folder.files_of(folder.checkpoints()[-1])) == 1 and len(folder.files_of(folder.checkpoints()[1])) == 2

@@ -74,6 +74,22 @@ def test_a_caption_that_is_there_is_replaced_only_when_asked(photos, tmp_path) -
     assert {event.before for event in events if event.kind == "captioned"} == {"mine", "red car", "Boat"}
 
 
+def test_a_caption_in_a_json_or_in_metadata_is_one_that_is_there(photos, tmp_path) -> None:
+    (photos / "red_car-02.json").write_text('{"caption": "in json"}')
+    (photos / "at sea/metadata.jsonl").write_text('{"file_name": "Boat.webp", "text": "in a table"}')
+    job = {"kind": "caption", "path": str(photos), "captioner": NAMES, "in_place": True}
+    events = done(run(tmp_path / "one", **job))
+    assert "Every picture has a caption" in warnings(events) and captions(events) == {}
+    events = done(run(tmp_path / "two", **job, skip_existing=False))
+    assert {event.path: event.before for event in events if event.kind == "captioned"} == {
+        "red_car-02.png": "in json", "at sea/Boat.webp": "in a table", "b.jpg": "mine"
+    }  # fmt: skip
+    (photos / "red_car-02.json").write_text('["odd"]')
+    (photos / "red_car-02.txt").unlink()
+    events = done(run(tmp_path / "three", **job))
+    assert "red_car-02.json" in warnings(events) and captions(events) == {"red_car-02.png": "red car"}
+
+
 def test_a_preview_shows_the_first_and_writes_nothing(photos, tmp_path) -> None:
     before = contents(photos)
     events = done(run(tmp_path / "out", kind="caption", path=str(photos), captioner=NAMES, preview=2))

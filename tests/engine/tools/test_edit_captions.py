@@ -11,11 +11,11 @@ from drive import captions, contents, done, failure, run, stop_at, warnings
 from PIL import Image
 
 import engine.tools.edit_captions as editing
+from engine.data.undo import Step, undo, undo_steps
 from engine.errors import JobError
 from engine.jobs import load_job
 from engine.jobs.tools import Append, Prepend, Replace, Trim
 from engine.tools.edit_captions import edited
-from engine.tools.journal import Journal
 
 
 @pytest.fixture
@@ -56,19 +56,39 @@ def test_undo_leaves_alone_what_was_changed_since_and_what_is_elsewhere(data, tm
     events = done(run(tmp_path / "back", kind="edit_captions", path=str(data), undo=str(tmp_path / "out/run")))
     assert "a.txt was changed since" in warnings(events)
     assert ((data / "a.txt").read_text(), (data / "b.txt").read_text()) == ("by hand", "dog")
-    with (tmp_path / "out/run/changes.jsonl").open("a") as file:  # a run's folder that somebody else wrote
-        (tmp_path / "other.txt").write_text("x")
-        file.write(json.dumps({"path": str(tmp_path / "other.txt"), "before": "evil", "after": "x"}) + "\n")
-    events = done(run(tmp_path / "back2", kind="edit_captions", path=str(data), undo=str(tmp_path / "out/run")))
-    assert (tmp_path / "other.txt").read_text() == "x" and "outside" in warnings(events)
+    (tmp_path / "other.txt").write_text("x")
+    with (tmp_path / "out/run/undo/changes.jsonl").open("a") as file:  # a run's folder that somebody else wrote
+        file.write("\n" + json.dumps({"place": "../other.txt", "old": False, "new": None}))
+    assert "elsewhere" in failure(run(tmp_path / "back2", kind="edit_captions", path=str(data), undo=str(tmp_path / "out/run")))
+    assert (tmp_path / "other.txt").read_text() == "x"
+
+
+def test_only_captions_in_the_folder_of_the_job_are_taken_back(data, tmp_path) -> None:
+    done(run(tmp_path / "out", kind="edit_captions", path=str(data), edits=[PREFIX], in_place=True))
+    events = done(run(tmp_path / "back", kind="edit_captions", path=str(data / "in"), undo=str(tmp_path / "out/run")))
+    assert "outside" in warnings(events) and ((data / "a.txt").read_text(), (data / "in/c.txt").read_text()) == ("zzz, a photo of a cat", "a Photo of mud")
+
+
+def test_what_a_run_wrote_in_a_data_set_of_the_app_is_taken_back_there(data, home, tmp_path) -> None:
+    (home / "datasets").mkdir(exist_ok=True)
+    own = data.rename(home / "datasets" / "mine")
+    before = contents(own)
+    done(run(tmp_path / "one", kind="caption", path=str(own), captioner={"type": "file_name"}, skip_existing=False))
+    done(run(tmp_path / "two", kind="edit_captions", path=str(own), edits=[PREFIX]))
+    assert [step.what for step in undo_steps(own)] == ["Captions changed", "Captions written: file_name"]
+    (own / "b.txt").write_text("by hand")
+    [kept] = undo(own).kept
+    assert "b.txt was changed since" in kept.message and (own / "b.txt").read_text() == "by hand" and (own / "silent.txt").read_text() == "silent"
+    done(run(tmp_path / "back", kind="edit_captions", path=str(own), undo=str(tmp_path / "one/run")))
+    assert {name: text for name, text in contents(own).items() if not name.startswith(".undo")} == before | {"b.txt": b"by hand"}
 
 
 def test_what_is_given_back_is_what_was_there_before_the_first_of_several_changes(tmp_path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("first")
-    for text in ("second", "third"):
-        Journal(tmp_path / "run").write(file, text)
-    assert list(Journal(tmp_path / "run").undo(tmp_path)) == [file] and file.read_text() == "first"
+    for text in (b"second", b"third"):
+        Step(tmp_path / "run", tmp_path).write(Path("a.txt"), text)
+    assert list(Step(tmp_path / "run", tmp_path).undo()) == [file] and file.read_text() == "first"
 
 
 def test_captions_that_a_captioner_wrote_are_taken_back_too(data, tmp_path) -> None:
@@ -95,10 +115,12 @@ def test_a_kill_between_writing_down_and_writing_loses_nothing(data, tmp_path) -
     job = {"kind": "edit_captions", "path": str(data), "edits": [PREFIX], "in_place": True}
     done(run(tmp_path / "out", stop_at(1), **job))
     (data / "b.txt").write_text("dog")  # as if it had only been written down
-    with (tmp_path / "out/run/changes.jsonl").open("a") as file:
-        file.write('{"path": "/half')
+    with (tmp_path / "out/run/undo/changes.jsonl").open("a") as file:
+        file.write('\n{"place": "half')
     done(run(tmp_path / "out", **job))
     assert (data / "b.txt").read_text() == "zzz, dog"
+    done(run(tmp_path / "back", kind="edit_captions", path=str(data), undo=str(tmp_path / "out/run")))
+    assert (data / "b.txt").read_text() == "dog" and (data / "in/c.txt").read_text() == "a Photo of mud"
 
 
 def test_edited_captions_go_to_another_folder_and_those_without_a_change_go_along(data, tmp_path) -> None:

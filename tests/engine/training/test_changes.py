@@ -11,7 +11,7 @@ from engine.control import Control, word_of
 from engine.errors import JobError
 from engine.events import Changed, WentBack, dump_event, parse_event
 from engine.jobs.changing import with_values
-from engine.training.changes import Changes
+from engine.runs.changes import Changes
 
 NAMES = ("tiny.safetensors", "state/000000006/optimizer.safetensors")
 

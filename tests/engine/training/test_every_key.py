@@ -58,6 +58,7 @@ def root(tmp_path_factory) -> Path:
     save(root / "bare/a.png", quarters, None)
     save(root / "short/a.png", quarters, None).with_suffix(".json").write_text('{"caption": "a long one", "caption_short": "short"}')
     save(root / "table/a.png", quarters, None)
+    save(root / "erased/a.png", np.stack([quarters] * 3 + [np.kron([[255, 0]], np.ones((32, 32)))], -1), None)
     (root / "table/metadata.jsonl").write_text('{"file_name": "a.png", "text": "as text", "other": "as other"}')
     save(root / "kohya/3_cat/a.png", quarters, None)
     save(root / "tall/a.png", bands).with_suffix(".box.json").write_text("[0, 32, 32, 64]")
@@ -86,7 +87,7 @@ def job_of(root: Path, *datasets: dict[str, Any]) -> TrainJob:
     steady = {"caption_dropout_rate": 0, "augmentations": [{"method": "HorizontalFlip", "p": 0}]}
     return load_job({
         "name": "t", "trigger_word": "zzz", "model": {"name_or_path": "none"}, "train": {"steps": 1, "batch_size": 1},
-        "datasets": [steady | one | {key: _placed(root, key, one[key]) for key in ("path", "mask_path", "control_path") if key in one} for one in datasets],
+        "datasets": [steady | one | {key: _placed(root, key, one[key]) for key in ("path", "mask_path", "inpaint_path", "control_path") if key in one} for one in datasets],
     })  # fmt: skip
 
 
@@ -148,6 +149,12 @@ def frames(loader: Loader) -> list[int]:
 def mask(loader: Loader) -> list[float] | None:
     """That of the first batch, at its corners."""
     found = loader.load(0).mask
+    return None if found is None else [float(found[0, 0, y, x]) for y in (0, -1) for x in (0, -1)]
+
+
+def drawn_anew(loader: Loader) -> list[float] | None:
+    """Where, of the first batch, at its corners."""
+    found = loader.load(0).anew
     return None if found is None else [float(found[0, 0, y, x]) for y in (0, -1) for x in (0, -1)]
 
 
@@ -246,6 +253,8 @@ TABLE = [
     Row("invert_mask", True, mask, [1, 0, 1, 0], [0, 1, 0, 1], base=MASKED),
     Row("mask_min_value", 0.25, mask, [1, 0, 1, 0], [1, 0.25, 1, 0.25], base=MASKED),
     Row("allow_missing", True, mask, JobError, None, base={"mask_path": "others"}),
+    Row("inpaint_path", "erased", drawn_anew, None, [0, 1, 0, 1]),
+    Row("inpaint_path", "others", drawn_anew, None, JobError),
     Row("is_reg", True, shares, [8, 32], [20, 20], beside=({"path": "many"},)),
     Row("is_reg", True, texts, {"a zzz": 100}, {"a [trigger]": 100}, "triggered"),
     Row("upscale", True, sizes, [(64, 32)], [(88, 40)]),
@@ -311,6 +320,8 @@ ON_THE_DEVICE = [
 ]
 
 ELSEWHERE = {
+    "clip_image_path": "network/guides/test_looking.py::test_each_picture_is_learned_with_the_one_that_the_job_says",
+    "clip_image_from_same_folder": "network/guides/test_looking.py::test_each_picture_is_learned_with_the_one_that_the_job_says",
     "controls": "training/test_made_controls.py::test_the_model_is_shown_what_was_made_of_each_picture",
     "hf_config": "training/test_every_key.py::test_the_hub_is_asked_for_the_configuration_and_the_part",
     "hf_split": "training/test_every_key.py::test_the_hub_is_asked_for_the_configuration_and_the_part",

@@ -10,6 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from engine.events import Event
+from engine.runs.atomic import put, staging
+from engine.runs.checkpoints import CheckpointStore, write_state
+from engine.runs.folder import RunFolder
 from engine.sampling.draw import read_settings
 
 
@@ -153,8 +156,21 @@ def test_another_rank_is_refused_with_what_changed(make_job, run, tmp_path):
     run(make_job())
     before = files(tmp_path / "out" / "tiny" / "state")
     failed = run(make_job(network={"type": "lora", "rank": 8}))[-1]
-    assert failed.kind == "failed" and "network.rank was 4, is 8" in failed.message and failed.hint
+    assert failed.kind == "failed" and ": network.rank was 4, is 8." in failed.message and failed.hint
     assert files(tmp_path / "out" / "tiny" / "state") == before
+
+
+def test_a_state_from_before_a_setting_existed_goes_on_where_it_is_left_as_usual(make_job, run, tmp_path):
+    run(make_job())
+    store = CheckpointStore(RunFolder(tmp_path / "out" / "tiny"), 8, 1)
+    state = store.latest()
+    older = {key: value for key, value in state.values["job"].items() if key not in ("network.module_dropout", "train.weights_dtype")}
+    with staging(store.folder.state) as stage:
+        write_state(stage / "state", state.step, state.tensors, state.values | {"job": older})
+        put(stage / "state", store.folder.state_path(state.step))
+    failed = run(make_job(train__steps=6, network={"type": "lora", "rank": 4, "module_dropout": 0.1}))[-1]
+    assert failed.kind == "failed" and "network.module_dropout was 0.0, is 0.1" in failed.message
+    assert [event.step for event in run(make_job(train__steps=6)) if event.kind == "step"] == [5, 6]
 
 
 def test_save_now_and_sample_now_change_nothing_else(make_job, run, tmp_path):

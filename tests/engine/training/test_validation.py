@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from engine.data.scan import scan
 from engine.jobs import load_job
-from engine.training.heldout import hold_back
+from engine.training.heldout import hold_back, with_folder
 
 
 def measured(events, name="validation loss"):
@@ -131,8 +131,26 @@ def test_one_picture_cannot_be_trained_on_and_held_back(make_job, run, tmp_path)
     assert failed.kind == "failed" and "one picture" in failed.message and "validation.path" in failed.hint
 
 
+def test_pictures_that_are_named_one_by_one_are_measured_as_a_folder_of_them_is(make_job, run, tmp_path, others):
+    items = [{"image_path": str(others / f"{i}.png"), "prompt": (others / f"{i}.txt").read_text()} for i in (2, 0, 1)]
+    train = {"steps": 2, "lr": 1e-3, "batch_size": 1, "optimizer": "adamw"}
+    named = measured(run(make_job(train=train, validation={"every": 1, "items": items}), "named"))
+    assert len(named) == 3 and named == measured(run(make_job(train=train, validation={"every": 1, "path": str(others)}), "folder"))
+    two = measured(run(make_job(train=train, validation={"every": 1, "items": items[:2]}), "two"))
+    assert two[0] != named[0]
+
+
+def test_a_named_picture_that_is_trained_on_is_no_longer(make_job, pictures):
+    job = make_job(validation={"every": 2, "items": [{"image_path": str(pictures / "0.png"), "prompt": "x"}]})
+    seen = with_folder(job)
+    kept, held = hold_back(job, [item for index, one in enumerate(seen.datasets) for item in scan(one, index=index)])
+    assert [(item.path.name, item.caption) for item in held] == [("0.png", "x")] and "0.png" not in {item.path.name for item in kept} and len(kept) == 5
+
+
 def test_keys_without_every_are_an_error(make_job):
     with pytest.raises(Exception, match="validation.every"):
         make_job(validation={"share": 0.2})
+    with pytest.raises(Exception, match="path and items both"):
+        make_job(validation={"every": 2, "path": "x", "items": [{"image_path": "y"}]})
     job = make_job()
     assert load_job(job.model_dump(mode="json")) == job

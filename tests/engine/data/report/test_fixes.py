@@ -77,7 +77,7 @@ def test_what_the_fixes_write_is_what_they_say(own):
     assert Image.open(folder / "really.png").format == "PNG"
     with Image.open(folder / "moves.png") as still:
         assert still.convert("RGB").getpixel((5, 5)) == (255, 0, 0) and not getattr(still, "is_animated", False)
-    assert [step.what for step in undo_steps(folder)][:2] == ["convert", "convert"]
+    assert [step.what for step in undo_steps(folder)][:2] == ["Converted", "Converted"]
 
 
 def test_a_folder_that_the_app_did_not_make_is_never_mended_in_place(tmp_path):
@@ -180,7 +180,7 @@ def test_undo_after_a_kill_in_the_middle_puts_everything_back(own, monkeypatch):
     folder = own("set")
     spoil(folder)
     before = snapshot(folder)
-    undo_module = sys.modules["engine.data.report.undo"]
+    undo_module = sys.modules["engine.data.undo"]
     move, moved = undo_module._move, []
 
     def dying(source: Path, target: Path) -> None:
@@ -203,11 +203,13 @@ def test_undo_after_a_kill_in_the_middle_puts_everything_back(own, monkeypatch):
 def test_undo_keeps_what_a_person_wrote_since(own):
     folder = own("set")
     draw(folder / "a.png")
+    draw(folder / "b.png", caption="")
     number = mend(Dataset(path=str(folder)), "caption").number
-    (folder / "a.txt").write_text("my own words, written later")
-    undo(folder)
-    assert not (folder / "a.txt").exists()
-    assert (folder / ".undo" / str(number) / "undone" / "a.txt").read_text() == "my own words, written later"
+    for name in "ab":
+        (folder / f"{name}.txt").write_text("my own words, written later")
+    assert sorted(one.message for one in undo(folder).kept) == [f"set/{name}.txt was changed since, and stays as it is." for name in "ab"]
+    assert {(folder / f"{name}.txt").read_text() for name in "ab"} == {"my own words, written later"}
+    assert (folder / ".undo" / str(number) / "old" / "b.txt").read_text() == ""
     with pytest.raises(JobError, match="nothing to take back"):
         undo(folder)
 
@@ -217,9 +219,8 @@ def test_a_list_of_changes_that_leads_elsewhere_is_refused(own, tmp_path):
     draw(folder / "a.png")
     number = mend(Dataset(path=str(folder)), "caption").number
     secret = draw(tmp_path / "secret.png")
-    manifest = folder / ".undo" / str(number) / "manifest.json"
-    data = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps(data | {"new": {str(secret): 1}}))
+    with (folder / ".undo" / str(number) / "changes.jsonl").open("a") as file:
+        file.write("\n" + json.dumps({"place": str(secret), "old": False, "new": f"{secret.stat().st_size} {secret.stat().st_mtime_ns}"}))
     with pytest.raises(JobError, match="elsewhere"):
         undo(folder)
     assert secret.exists()

@@ -130,6 +130,11 @@ def test_a_caption_is_measured_in_the_tokens_of_the_base_model(tmp_path):
     assert names(found) == ["long.png"] and "16 tokens that Starter" in found.message and "estimate" not in found.message
 
 
+@pytest.mark.parametrize("base", ["sd15", "sd21", "sdxl"])
+def test_stable_diffusion_reads_77_tokens_also_where_it_is_not_downloaded(base):
+    assert ruler_of(base).limit == 77
+
+
 def test_without_a_tokenizer_the_length_is_an_estimate_that_says_so(tmp_path):
     assert ruler_of("owner/not-here").guessed
     draw(tmp_path / "a.png", caption="word " * 600)
