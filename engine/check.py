@@ -16,10 +16,11 @@ from .errors import JobError
 from .events import Warned
 from .families.catalog import base_of, family_name, pipeline_in
 from .jobs import Dataset, GenerateJob, Job, ModelSection, TrainJob, VaeJob
-from .jobs.tools import CaptionsJob, ControlsJob, MaskJob, ResizeJob, SplitJob
+from .jobs.tools import CaptionsJob, ControlsJob, ExtractJob, MaskJob, ResizeJob, SplitJob
 from .runtime.hub import arch_of, look_up, place_of
 from .runtime.places import find_place, other_places, recovery_of
 from .settings import resolve
+from .tools.pair import both_models
 from .tools.targets import apart, captions_folder, pictures_in
 
 
@@ -47,6 +48,8 @@ def check_job(job: Job) -> Iterator[Finding]:
             for data in job.datasets:
                 yield from _data(job, Dataset(path=data.path, default_caption=""), 0)
             yield _file(str(Path(job.vae_path) / "config.json"))
+        case ExtractJob():
+            yield _tried(partial(_two_models, job))
         case CaptionsJob() | ResizeJob() | SplitJob() | MaskJob() | ControlsJob():
             yield _tried(partial(_pictures, job))
 
@@ -109,6 +112,13 @@ def _model(model: ModelSection) -> str:
     base = base_of(model.name_or_path)
     size = f" Its {base.size_gb:.0f} GB are downloaded when the job runs, unless they are here already." if base else ""
     return f"The base model {place} is on the hub, and may be used.{size}"
+
+
+def _two_models(job: ExtractJob) -> str:
+    base, tuned = both_models(job)
+    find_place(job.extract_model, "extract_model")
+    _model(tuned)
+    return _model(base)
 
 
 def _file(name: str) -> Finding:

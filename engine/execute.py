@@ -28,6 +28,7 @@ KINDS: dict[str, str] = {
     "mask": "engine.tools.masks:mask",
     "controls": "engine.tools.controls:controls",
     "ema": "engine.tools.average:average",
+    "extract": "engine.tools.extract:extract",
 }
 """Kind of job → module:function(job, folder, control) -> Iterator[Event]. Extensions add theirs."""
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine.jobs import explain
 
-from .fields import Field, label, parse, plain, text_of
+from .fields import Field, as_written, label, parse, plain, text_of
 from .nested import Draft, drop, get, put
 
 ABSENT = object()
@@ -162,7 +162,7 @@ def _told(item: Field, problem: str | None) -> dict[str, Any]:
     return (
         {"info": plain(problem, item.path), "elem_classes": ["wrong"]}
         if problem
-        else {"info": item.help, "elem_classes": []}
+        else {"info": as_written(item.help), "elem_classes": []}
     )
 
 

@@ -167,14 +167,16 @@ def tag_of(info: FieldInfo) -> str:
 
 
 def plain(sentence: str, path: str) -> str:
-    """The sentence without the field's own path in front of it, shown as it is written.
-
-    Gradio escapes HTML in the line under a label, and reads a Markdown there that has no escapes of its own: an invisible
-    sign behind each mark keeps the marks apart from what they would mark.
-    """
+    """The sentence without the field's own path in front of it, shown as it is written."""
     own = place(int(part) if part.isdigit() else part for part in path.split("."))
     words = sentence.removeprefix(f"{own} ")
-    return re.sub(r"([*_`\[\]!])", "\\1\u2060", words[:1].upper() + words[1:])
+    return as_written(words[:1].upper() + words[1:])
+
+
+def as_written(sentence: str) -> str:
+    """The sentence for the line beside a label, where Gradio escapes HTML and reads a Markdown that has no escapes of its own:
+    an invisible sign behind each mark keeps the marks apart from what they would mark."""
+    return re.sub(r"([*_`\[\]!])", "\\1\u2060", sentence)
 
 
 def label(path: str) -> str:

@@ -13,7 +13,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .answers import Form, check
-from .fields import Field, choices_of, is_part, kinds_of, label, models_of, plain, shape_of, tag_of, text_of
+from .fields import (
+    Field,
+    as_written,
+    choices_of,
+    is_part,
+    kinds_of,
+    label,
+    models_of,
+    plain,
+    shape_of,
+    tag_of,
+    text_of,
+)
 from .nested import Draft, drop, get, put
 
 __all__ = ["Draft", "Field", "Form", "build", "check", "drop", "get", "label", "pick", "plain", "put"]
@@ -144,11 +156,11 @@ def _field(
     item = Field(path, conditions, shape, default, first, type(None) in kinds_of(info.annotation), sentence, None)
     common = {
         "label": name,
-        "info": sentence,
+        "info": as_written(sentence),
         "interactive": True,
         "min_width": 220,
         "value": text_of(item, first),
-    } | changes
+    } | {key: value for key, value in changes.items() if key != "info"}
     if shape == "bool":
         item.widget = gr.Checkbox(**common)
     elif shape == "choice":

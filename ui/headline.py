@@ -25,6 +25,9 @@ AT_THE_END = {
 }
 """The same, when it is done."""
 
+LIKENESS = ("CLIP-I", "DINO", "CLIP-T")
+"""Measurements of samples: like the pictures, like the pictures by their subject, like the prompts."""
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -39,6 +42,8 @@ class Headline:
     """The numbers behind the sentence."""
     door: int | None = None
     """The step of a checkpoint that the sentence leads to."""
+    likeness: str = ""
+    """How like the newest samples are to the pictures and to their prompts, where that is measured."""
     remark: str = ""
     """The newest warning, where the sentence says something else."""
 
@@ -52,7 +57,7 @@ def headline(history: History, job: Job, status: str, ahead: str = "", saved: It
     total = history.total or (job.train.steps if isinstance(job, TrainJob) else 1)
     share = 1.0 if status == "completed" else min(1.0, step / max(1, total))
     place = f"step {step:,} of {total:,}"
-    card = Headline(status, share, _left(history, status, place), _health(history, status, total, ahead), _facts(history, job, status))
+    card = Headline(status, share, _left(history, status, place), _health(history, status, total, ahead), _facts(history, job, status), likeness=likeness(history))
     judged = status in {"running", "stopped", "completed"} and (history.times or status != "running")
     if history.verdict is None or not judged:
         return card
@@ -73,7 +78,7 @@ def _with_verdict(card: Headline, history: History, said: Verdict, saved: list[i
     has_door = said.verdict in {"learned", "overcooked"} or (over and said.verdict == "learning")
     return Headline(
         card.state, card.share, card.left, (tone, words.format(best=f"{said.best_step:,}")), card.facts,
-        behind=numbers(said), door=nearest(said.best_step, saved) if has_door else None, remark=remark,
+        behind=numbers(said), door=nearest(said.best_step, saved) if has_door else None, likeness=card.likeness, remark=remark,
     )  # fmt: skip
 
 
@@ -83,6 +88,16 @@ def numbers(said: Verdict) -> str:
     if said.training_first is None or said.training_now is None:
         return f"{words}."
     return f"{words}. Training loss {said.training_first:.4f}, now {said.training_now:.4f}."
+
+
+def likeness(history: History) -> str:
+    """The newest scores of likeness in a line; "" where there are none."""
+    curves = {name: history.measured[name] for name in LIKENESS if history.measured.get(name)}
+    if not curves:
+        return ""
+    step = max(max(curve) for curve in curves.values())
+    scores = " · ".join(f"{name} {curve[step]:.3f}" for name, curve in curves.items() if step in curve)
+    return f"Likeness of the samples at step {step:,}: {scores}. 1 is the same."
 
 
 def _left(history: History, status: str, place: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.data.pictures import IMAGE_SUFFIXES
 from engine.data.report import Finding, mend, undo, undo_steps
 from engine.data.report.mending import Mended
+from engine.data.undo import find_step
 from engine.data.words import count, printable
 
 from .drawer import day
@@ -26,15 +27,6 @@ BUTTONS = {
 """Fix → the words of its button."""
 ONE = {"Take them out": "Take it out", "Write them from the file names": "Write it from the file name", "Show the first": "Show it"}
 """The words of a button, where it is about one file."""
-DONE = {
-    "convert": "Converted",
-    "shrink": "Made smaller",
-    "take_out": "Taken out",
-    "write_captions": "Captions written from the file names",
-    "add_trigger": "The trigger put first",
-    "to_utf8": "Saved as UTF-8",
-}
-"""Fix → what was done, as the list of what can be undone has it."""
 OUT = frozenset({"locked"})
 """Kinds that no fix mends, and whose files can be taken out all the same."""
 NAMED = 40
@@ -71,14 +63,24 @@ def told(done: Mended) -> list[Note]:
 def taken_back(library: Library, name: str) -> list[Note]:
     """Takes the newest change in a data set back."""
     step = undo(library.folder(name))
-    return [("ok", f"Undone: {_words(step.what)}", "", "")]
+    what = step.what.removesuffix(".")
+    kept: list[Note] = [("look", one.message.removesuffix("."), "", "") for one in step.kept[:TOLD]]
+    if len(step.kept) > TOLD:
+        kept.append(("look", f"{count(len(step.kept) - TOLD, 'more file')} stay as they are", "", ""))
+    return [("ok", f"Undone: {what}", "", "") if step.files > len(step.kept) else ("look", f"Nothing to take back of: {what}", "", ""), *kept]
+
+
+def is_last(library: Library, name: str, run: Path) -> bool:
+    """Whether the newest change in a data set is that of the run in ``run``: then it can be taken back."""
+    own, found = find_step(run), undo_steps(library.folder(name))
+    return own is not None and bool(found) and own.home.name == str(found[0].number)
 
 
 def steps(library: Library, name: str) -> list[Note]:
     """What can be taken back in a data set, the newest first; only that has the button, as what came later goes first."""
     found = undo_steps(library.folder(name))
     return [
-        ("todo", f"{_words(step.what)}, {count(step.files, 'file')} · {day(step.time, time.time())}", *(("", "") if later else ("Undo", "back")))
+        ("todo", f"{step.what.removesuffix('.')}, {count(step.files, 'file')} · {day(step.time, time.time())}", *(("", "") if later else ("Undo", "back")))
         for later, step in enumerate(found[:NAMED])
     ]
 
@@ -101,6 +103,3 @@ def _named(library: Library, path: Path) -> tuple[str, str]:
     inside = path.is_relative_to(library.root)
     return printable(path.name), library.key(path) if inside and path.suffix.lower() in IMAGE_SUFFIXES else ""
 
-
-def _words(what: str) -> str:
-    return DONE.get(what, what)

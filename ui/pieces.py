@@ -163,7 +163,7 @@ def progress(told: Headline) -> str:
     """The card of a run: how far, how it goes, and the way to the checkpoint that the sentence speaks of."""
     tone, words = told.health
     door = button(f"See step {told.door:,}", "best", step=told.door) if told.door else ""
-    behind = f'<p class="behind">{escape(told.behind)}</p>' if told.behind else ""
+    behind = "".join(f'<p class="behind">{escape(line)}</p>' for line in (told.behind, told.likeness) if line)
     remark = f'<p class="remark look"><i class="mark" aria-hidden="true">{MARKS["look"]}</i><span>{escape(told.remark)}</span></p>' if told.remark else ""
     return (
         f'<div class="progress {told.state}"><div class="figures"><span class="big">{int(100 * told.share)} %</span>'

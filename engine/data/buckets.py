@@ -32,6 +32,8 @@ class Placed:
     """Batches are made of one pool alone."""
     alike: tuple[float, ...] = ()
     """What else the members of a batch have in common."""
+    shown: tuple[Bucket, ...] = ()
+    """Sizes of its reference pictures; empty: its own."""
 
 
 def place(

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from ..errors import JobError
 from ..jobs import Dataset
-from ..settings import resolve
+from ..settings import load_settings, resolve
 from .clips import VIDEO_SUFFIXES
 from .controls import find_mates
+from .notes import Notes
+from .pictures import PictureError, decode_mask
 from .words import count, listed, name_of, printable
 
 
@@ -31,6 +33,20 @@ def find_erased(paths: Sequence[Path], folder: Path, dataset: Dataset) -> list[P
     One that is missing is an error, unless the data set allows it.
     """
     return _mates(paths, folder, dataset.inpaint_path, dataset.allow_missing, "inpainting picture", "have such pictures drawn as a whole")
+
+
+def nothing_erased(paths: Sequence[Path]) -> list[Path]:
+    """Those of these copies in which nothing is transparent, each once; not those that cannot be read. Remembered until they change."""
+    known = Notes(load_settings().folder("cache")).about("erased", list(dict.fromkeys(paths)), _least_opaque)
+    return [path for path, least in known if least == "255"]
+
+
+def _least_opaque(path: Path) -> str:
+    """0 to 255, or what is wrong with the file."""
+    try:
+        return str(decode_mask(path, alpha=True).getextrema()[0])
+    except PictureError as error:
+        return error.reason
 
 
 def _mates(paths: Sequence[Path], folder: Path, other: str | None, may_miss: bool, noun: str, else_so: str) -> list[Path | None]:

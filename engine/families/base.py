@@ -109,6 +109,8 @@ class ModelFamily(ABC):
     """Whether it looks at pictures of which a part is drawn anew: ``practise`` is told which by ``anew``, B 1 h w of 0 and 1, in the conditioning."""
     own_frame: ClassVar[bool] = False
     """Whether the reference picture is the first frame of the video itself, where the data names no other."""
+    keeps_reference_sizes: ClassVar[bool] = False
+    """Whether ``reference_size`` says something else than the size of the picture."""
     sees_controls: ClassVar[bool] = False
     """Whether the text encoder reads the reference pictures too: then ``encode_prompts`` takes them."""
     text_batch: ClassVar[int] = 32
@@ -190,6 +192,10 @@ class ModelFamily(ABC):
     def encode_reference(self, pixels: Tensor, frames: int = 1) -> Tensor:
         """Latents of a reference picture, BCHW in [-1, 1], for a picture or a video of so many frames."""
         return self.encode_pixels(pixels)[0]
+
+    def reference_size(self, width: int, height: int, beside: tuple[int, int]) -> tuple[int, int]:
+        """Width and height at which a reference picture of that size is shown beside a picture of ``beside``, in pixels."""
+        return beside
 
     def practise(self, clean: Tensor, cond: Conditioning, rng: torch.Generator) -> Conditioning:
         """The conditioning of a training step, where the family makes some of it from the ``clean`` latents or leaves some out."""

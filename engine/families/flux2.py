@@ -5,13 +5,19 @@ A place is (sheet, row, column, word): the picture is sheet 0, reference picture
 
 from __future__ import annotations
 
+import math
+
 import torch
 from diffusers import Flux2KleinPipeline, Flux2Pipeline
+from PIL import Image, ImageOps
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from .base import ModelFamily, controls_in
 from .layout import pack, unpack
+
+LARGEST = 1024 * 1024
+"""Pixels of a reference picture: the pipeline makes larger ones smaller."""
 
 
 class Flux2(ModelFamily):
@@ -23,6 +29,8 @@ class Flux2(ModelFamily):
     )
     default_form = "comfyui"
     max_controls = 3
+    keeps_reference_sizes = True
+    kwargs = {"match_target_res": False}
 
     def encode_prompts(self, prompts, pictures=()):
         length = self.defaults.max_sequence_length or 512
@@ -49,6 +57,19 @@ class Flux2(ModelFamily):
             return_dict=False,
         )[0]
         return unpack(velocity, like=noisy)
+
+    def reference_size(self, width, height, beside):
+        """Its own up to a million pixels, as the pipeline shows it; with match_target_res as many pixels as the picture has."""
+        area = math.prod(beside) if self.kwargs["match_target_res"] else min(width * height, LARGEST)
+        scale, multiple = math.sqrt(area / (width * height)), self.pixel_multiple
+        return max(int(width * scale) // multiple, 1) * multiple, max(int(height * scale) // multiple, 1) * multiple
+
+    def sample(self, cond, negative, request, pictures=(), **more):
+        if self.kwargs["match_target_res"]:
+            size = request.width, request.height
+            sizes = [self.reference_size(each.width, each.height, size) for each in pictures]
+            pictures = [ImageOps.fit(each, own, Image.Resampling.LANCZOS) for each, own in zip(pictures, sizes, strict=True)]
+        return super().sample(cond, negative, request, pictures, **more)
 
     @classmethod
     def own_parts(cls, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 from diffusers import QwenImageEditPipeline, QwenImageEditPlusPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit as edit
@@ -40,11 +41,28 @@ class QwenImageEditPlus(QwenImageEdit):
     name = "qwen_image_edit_plus"
     pipeline_class = QwenImageEditPlusPipeline
     max_controls = 3
+    keeps_reference_sizes = True
+    kwargs = {"match_target_res": False}
 
     def as_seen(self, pictures):
         sizes = [edit_plus.calculate_dimensions(edit_plus.CONDITION_IMAGE_SIZE, each.width / each.height) for each in pictures]
         resize = self.pipe.image_processor.resize
         return [resize(each, height, width) for each, (width, height) in zip(pictures, sizes, strict=True)]
+
+    def reference_size(self, width, height, beside):
+        """A million pixels in its own shape, as the pipeline shows it; with match_target_res as many as the picture has."""
+        return edit_plus.calculate_dimensions(self.area_beside(beside), width / height)
+
+    def area_beside(self, size):
+        return math.prod(size) if self.kwargs["match_target_res"] else edit_plus.VAE_IMAGE_SIZE
+
+    def sample(self, cond, negative, request, pictures=(), **more):
+        usual = edit_plus.VAE_IMAGE_SIZE
+        edit_plus.VAE_IMAGE_SIZE = self.area_beside((request.width, request.height))  # the pipeline has no setting for it
+        try:
+            return super().sample(cond, negative, request, pictures, **more)
+        finally:
+            edit_plus.VAE_IMAGE_SIZE = usual
 
 
 @contextlib.contextmanager

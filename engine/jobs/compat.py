@@ -17,6 +17,7 @@ from ..events import Warned
 from . import compat_keys as keys
 from .base import SampleItem, Strict
 from .compat_adapters import read_adapter
+from .compat_extract import read_extract
 from .compat_objectives import check_unwise, read_captions, read_objectives
 from .compat_prompts import split_flags
 from .compat_validation import read_validation
@@ -54,6 +55,8 @@ def unwrap(data: Mapping[str, Any], name: str | None = None) -> tuple[dict[str, 
     reader = _Reader(str(name))
     if isinstance(meta := data.get("meta"), Mapping) and set(meta) - {"name", "version"}:
         reader.note("meta is not written into the files yet.")
+    if data.get("job") == "extract":
+        return read_extract(_filled(config, str(name)), str(name), reader.note), reader.notes
     return reader.job(_filled(process, str(name)))
 
 
@@ -63,7 +66,7 @@ def _only_process(job: Any, processes: Any) -> Section:
     if len(processes) > 1:
         raise JobError(f"config.process has {len(processes)} entries.", "Put each into a file of its own, and give all files to run.")
     kind = processes[0].get("type")
-    if job not in ("extension", "train") or kind not in keys.TRAINERS:
+    if job != "extract" and (job not in ("extension", "train") or kind not in keys.TRAINERS):
         raise JobError(f"Jobs of the type {job}/{kind} are not supported yet.", f"Supported are {', '.join(keys.TRAINERS)}.")
     return {key: value for key, value in processes[0].items() if key != "type"}
 
@@ -167,8 +170,8 @@ class _Reader:
             given.pop("extras_name_or_path", None)
         given.pop("dtype", None)  # it takes train.dtype instead
         if extra := dict(given.get("model_kwargs") or {}):
-            if extra.pop("match_target_res", None) is False:
-                self.note("Reference pictures are cut to the size of what is drawn, as with match_target_res: true; with false their own size would be kept.")
+            if not str(given.get("arch", "")).startswith(keys.OWN_SIZES) and extra.pop("match_target_res", None) is not None:
+                self.note("model.model_kwargs.match_target_res has no effect: reference pictures are cut to the size of what is drawn.")
             for key in sorted(keys.MODEL_KWARGS & extra.keys()):
                 if extra.pop(key):
                     self.note(f"model.model_kwargs.{key} is not supported yet and is left out: the result will differ.")
@@ -247,7 +250,7 @@ class _Reader:
         made = given.get("controls") or []
         for kind in made if isinstance(made, list) else [made]:
             if kind not in keys.CONTROLS:
-                hint = "Make masks with a mask job, and give their folder as mask_path." if "mask" in str(kind) else "Take it out to train without."
+                hint = keys.MADE_ELSEWHERE.get(str(kind), "Take it out to train without.")
                 raise JobError(f"datasets[{index}].controls asks for {kind}, which is not supported yet.", hint)
 
     def sizes(self, given: Section, index: int) -> None:

@@ -114,6 +114,9 @@ MODEL_KWARGS = {
 }
 """Of its model.model_kwargs, those that no family here has."""
 
+OWN_SIZES = ("flux2", "qwen_image_edit_plus")
+"""What the names of families begin with that show reference pictures at sizes of their own."""
+
 COSTS = {
     "text_encoder_bits": "more memory is needed",
 }
@@ -121,6 +124,11 @@ COSTS = {
 
 CONTROLS = {"depth", "line", "pose"}
 """Its kinds of made control pictures that are reference pictures there too: its mask says what is learned, its inpaint what is drawn anew."""
+MADE_ELSEWHERE = {
+    "mask": "Make masks with a mask job, and give their folder as mask_path.",
+    "inpaint": "Make pictures without their subject with a controls job, and give their folder as inpaint_path.",
+}
+"""How a person comes by those."""
 
 REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     # without them something else would be trained → the value that changes nothing, and what they ask for

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import regex
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from .base import AnyDtype, Job, Strict
+from .base import AnyDtype, Dtype, Job, ModelSection, Strict
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -374,4 +374,44 @@ class EmaJob(Job):
     """Leave out checkpoints after this step."""
 
 
-JOBS: tuple[type[Job], ...] = (CaptionJob, EditCaptionsJob, ResizeJob, FramesJob, SplitJob, MaskJob, ControlsJob, EmaJob)
+class ExtractJob(Job):
+    """A LoRA out of a model that was trained whole: what it has learned beyond its base, in as few numbers as you say."""
+
+    title: ClassVar[str] = "Extract a LoRA"
+    kind: Literal["extract"] = "extract"
+    model: ModelSection
+    """The model that the other one was made from."""
+    extract_model: str
+    """The model that was trained: a folder in diffusers layout, a hub id, or one .safetensors of the denoiser or of all."""
+    mode: Literal["fixed", "threshold", "ratio", "quantile"] = "fixed"
+    """How many ranks each layer gets. fixed: as many as linear says. By its singular values: threshold keeps those above a number, ratio those above
+    a share of the largest, quantile as many of the largest as make up a share of the sum of all."""
+    linear: Annotated[float | None, Field(ge=0)] = None
+    """Number of the mode: a rank, a value, or a share. Left out: 64 for fixed, 0 for threshold, 0.5 for ratio and quantile."""
+    conv: Annotated[float | None, Field(ge=0)] = None
+    """The same for convolutions larger than 1x1. Left out: they are not in the LoRA."""
+    all_layers: bool = False
+    """Every linear layer of the denoiser, and not only those that the family trains. Not all programs read all of them."""
+    extract_unet: bool = True
+    """The denoiser, of any family."""
+    extract_text_encoder: bool = True
+    """The text encoders too, where the family has LoRAs of them and they differ."""
+    parameter_threshold: Annotated[int, Field(ge=0)] = 0
+    """Leave out layers with fewer weights than this."""
+    dtype: Dtype = "fp16"
+    """Precision of the file."""
+    format: Literal["auto", "diffusers", "comfyui", "kohya"] = "auto"
+    """Names in the file. auto: those that most tools read for this family."""
+
+    @field_validator("linear", "conv")
+    @classmethod
+    def _fits_the_mode(cls, value: float | None, info: ValidationInfo) -> float | None:
+        mode = info.data.get("mode")
+        if value is not None and mode == "fixed" and (value < 1 or value != int(value)):
+            raise ValueError("it is a rank for mode fixed: a whole number of 1 or more.")
+        if value is not None and mode in ("ratio", "quantile") and value > 1:
+            raise ValueError(f"it is a share for mode {mode}: from 0 to 1.")
+        return value
+
+
+JOBS: tuple[type[Job], ...] = (CaptionJob, EditCaptionsJob, ResizeJob, FramesJob, SplitJob, MaskJob, ControlsJob, EmaJob, ExtractJob)

@@ -69,7 +69,10 @@ def cut(name: str, layer: Update, rows: Sequence[int | Fraction]) -> dict[int, U
             i: Layer(layer.down[blocks[i]].contiguous(), up[:, blocks[i]].contiguous(), alpha)
             for i, up in ups.items()
         }
-    return {i: Layer(layer.down, up.contiguous(), layer.alpha) for i, up in ups.items()}
+    own = {i: up.flatten(1).any(dim=0) for i, up in ups.items()}
+    if all(columns.any() for columns in own.values()) and sum(columns.int() for columns in own.values()).max() <= 1:
+        return {i: Layer(layer.down[own[i]], up[:, own[i]], layer.alpha * int(own[i].sum()) / layer.rank) for i, up in ups.items()}
+    return {i: Layer(layer.down.clone(), up.contiguous(), layer.alpha) for i, up in ups.items()}  # files hold no tensor twice
 
 
 def swap_halves(name: str, layer: Update) -> Update:

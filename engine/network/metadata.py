@@ -20,22 +20,12 @@ LYCORIS = {"lokr": {"algo": "lokr"}, "loha": {"algo": "loha"}, "oft": {"algo": "
 
 def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str, str]:
     """The texts of the header of a LoRA file."""
-    row = FAMILIES.get(family.name)
-    names = (row and row.kohya) or Kohya(family.name, "diffusers", family.name)
-    base = base_of(job.model.name_or_path)
     side = max(_sides(job, family))
     texts: dict[str, object] = {
-        "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{(base and base.architecture) or names.architecture}/lora",
-        "modelspec.implementation": names.implementation,
-        "modelspec.title": job.name,
+        **describe_model(job.name, job.model.name_or_path, family.name),
         "modelspec.resolution": f"{side}x{side}",
         "modelspec.trigger_phrase": job.triggers,
         "modelspec.usage_hint": f"Write {job.triggers} in the prompt." if job.triggers else None,
-        "ss_output_name": job.name,
-        "ss_base_model_version": names.version,
-        "ss_sd_model_name": base.name_or_path if base else Path(job.model.name_or_path).name,
-        "ss_network_module": names.module,
         "ss_steps": step,
         "ss_max_train_steps": job.train.steps,
         "ss_learning_rate": job.train.lr,
@@ -43,8 +33,6 @@ def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str,
         "ss_optimizer": job.train.optimizer,
         "ss_total_batch_size": job.train.batch_size * job.train.gradient_accumulation,
         "ss_seed": job.train.seed,
-        **names.more,
-        "software": json.dumps({"name": "Darkroom", "version": __version__}),
     }
     if isinstance(job.network, Adapter):
         texts["ss_network_dim"] = job.network.rank
@@ -53,6 +41,25 @@ def describe_network(job: TrainJob, family: ModelFamily, step: int) -> dict[str,
         if args := LYCORIS.get(job.network.type):
             texts["ss_network_module"], texts["ss_network_args"] = "lycoris.kohya", json.dumps(args)
     return {key: str(value) for key, value in texts.items() if value is not None}
+
+
+def describe_model(title: str, base_model: str, family: str) -> dict[str, object]:
+    """What every LoRA file says: its name, and what it is for."""
+    row = FAMILIES.get(family)
+    names = (row and row.kohya) or Kohya(family, "diffusers", family)
+    base = base_of(base_model)
+    return {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{(base and base.architecture) or names.architecture}/lora",
+        "modelspec.implementation": names.implementation,
+        "modelspec.title": title,
+        "ss_output_name": title,
+        "ss_base_model_version": names.version,
+        "ss_sd_model_name": base.name_or_path if base else Path(base_model).name,
+        "ss_network_module": names.module,
+        **names.more,
+        "software": json.dumps({"name": "Darkroom", "version": __version__}),
+    }
 
 
 def _sides(job: TrainJob, family: ModelFamily) -> list[int]:

@@ -192,9 +192,9 @@ def _explained(folder: RunFolder, step: int, needed: int) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        # safetensors 0.8 tells of the system's errors in words only
-        told = re.search(r"os error (\d+)", str(error))
-        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+        # safetensors 0.8 tells of the system's errors in words only, and so does shutil of those within a folder that it copies
+        told = re.search(r"(?:os error |Errno )(\d+)", str(error))
+        number = getattr(error, "errno", None) or (int(told[1]) if told else None)
         if number in _FULL:
             missing = max(1, math.ceil(room_for(folder.path, needed) / 2**20))
             raise JobError(

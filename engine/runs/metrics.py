@@ -25,10 +25,15 @@ PHASES = ("waiting", "forward", "backward", "optimizer", "sampling", "saving", "
 HEAD = [*COLUMNS, *MEASURED.values(), *SPEED, *PHASES]
 
 
-def kept(path: Path, events: Iterable[Event], step: int) -> Iterator[Event]:
-    """The events, each written down before it is passed on. Rows of steps after ``step`` are of what will be done again: they go."""
+def cut_back(path: Path, step: int) -> None:
+    """Rows of steps after ``step`` are of what will be done again: they go."""
     rows = [row for row in read_metrics(path) if int(row["step"]) <= step]
     replace_text(path, "".join(map(_line, [dict(zip(HEAD, HEAD, strict=True)), *rows])))
+
+
+def kept(path: Path, events: Iterable[Event], step: int) -> Iterator[Event]:
+    """The events, each written down before it is passed on; they are those after ``step``."""
+    cut_back(path, step)
     for event in events:
         if row := _row(event):
             append_line(path, _line(row).encode())

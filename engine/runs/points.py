@@ -17,6 +17,7 @@ from .atomic import discard, put, staging
 from .changes import current_job, made_before
 from .checkpoints import read_manifest, write_state
 from .folder import RunFolder
+from .metrics import cut_back
 
 WEIGHTS_ALONE = "weights_alone"
 """Value of a state that says that its weights are those of the checkpoint of the same step; then it has nothing else."""
@@ -70,6 +71,7 @@ def go_back(folder: RunFolder, step: int) -> WentBack:
         target = aside / path.relative_to(folder.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         put(path, target)
+    cut_back(folder.metrics, step)
     event = WentBack(step=step, aside=aside.relative_to(folder.path) if aside else None)
     folder.append(event)
     return event

@@ -212,7 +212,14 @@ class _Line:
                 tracker.add(event)
             tracker.close()
         except BaseException as error:  # some of them raise SystemExit where there is no login
-            self._failed.put(" ".join(str(error).split())[:200].rstrip(".") or type(error).__name__)
+            self._failed.put(_reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in a line without a full stop."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror[:1].lower()}{error.strerror[1:]}" + (f": {error.filename}" if error.filename else "")
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
 def figures_of(event: Event) -> dict[str, float]:

@@ -235,6 +235,15 @@ def _class_of(family: ModelFamily | type[ModelFamily], folder: Path, name: str) 
     return getattr(importlib.import_module(library), class_name)
 
 
+def find_parts(model: ModelSection) -> tuple[type[ModelFamily], dict[str, tuple[Any, Source]]]:
+    """The family, and those parts that can carry a LoRA: name → class and where it comes from. Loads none of them."""
+    folder = find_model(model)
+    family = load_family(family_name(arch_of(model), pipeline_in(folder), folder))
+    sources = _sources(model, family, folder)
+    names = (*family.denoiser_parts(), *family.text_lora_targets)
+    return family, {name: (_class_of(family, folder, name), sources[name]) for name in names if name in sources}
+
+
 def _sources(model: ModelSection, family: type[ModelFamily], folder: Path) -> dict[str, Source]:
     """Part of the pipeline → where it comes from and how it is held. What is not named comes from the base."""
     parts = (*family.text_parts, *family.vae_parts, *family.denoiser_parts())

@@ -6,6 +6,7 @@ Tried with diffusers 0.42 and transformers 5.23, whose converters know the names
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,7 @@ def read_part(kind: Any, source: Source, dtype: torch.dtype) -> nn.Module:
     if source.file is None:
         return kind.from_pretrained(source.config, dtype=dtype, local_files_only=True)
     names = names_in(source.file)
-    if odd := next((name for name in names if name.endswith(QUANTIZED)), None):
-        raise JobError(
-            f"{source.file.name} was quantized by another program: it has {odd}.",
-            "Use a version of it in bf16 or fp16, and set model.quantize.",
-        )
+    refuse_quantized(source.file, names)
     if not issubclass(kind, ModelMixin):
         return _read_text_encoder(kind, source, dtype)
     own = set(_empty(kind, source.config, source.file).state_dict())
@@ -54,6 +51,15 @@ def read_part(kind: Any, source: Source, dtype: torch.dtype) -> nn.Module:
 def empty_part(kind: Any, source: Source) -> nn.Module:
     """The part without memory for its weights; buffers that are computed are there."""
     return _empty(kind, source.config, source.file).eval()
+
+
+def refuse_quantized(file: Path, names: Iterable[str]) -> None:
+    """A JobError where the names in a file say that its weights are in few bits."""
+    if odd := next((name for name in names if name.endswith(QUANTIZED)), None):
+        raise JobError(
+            f"{file.name} was quantized by another program: it has {odd}.",
+            "Use a version of it in bf16 or fp16, and set model.quantize.",
+        )
 
 
 def names_in(file: Path) -> set[str]:

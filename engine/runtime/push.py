@@ -11,6 +11,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
 from ..errors import JobError
 from ..jobs import TrainJob
@@ -29,6 +30,7 @@ def push(folder: RunFolder, repo: str | None = None, private: bool | None = None
     name = repo or job.save.hf_repo_id
     if not name:
         raise JobError("save.hf_repo_id is missing.", "Say where to upload, as owner/name.")
+    check_repo(name)
     check_token()
     files = [path for one in folder.checkpoints() for path in folder.files_of(one)]
     if not files:
@@ -41,8 +43,6 @@ def push(folder: RunFolder, repo: str | None = None, private: bool | None = None
         api = HfApi()
         url = api.create_repo(name, private=job.save.hf_private if private is None else private, exist_ok=True)
         api.upload_folder(repo_id=url.repo_id, folder_path=folder.path, allow_patterns=wanted, commit_message=f"{job.name}, {job.train.steps} steps")
-    except HFValidationError as error:
-        raise JobError(f"{name!r} is no name of a repository.", "Write owner/name.") from error
     except (LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
         raise JobError(f"{folder.name} was not uploaded: {_first_line(error)}.", again) from error
     except (RepositoryNotFoundError, HfHubHTTPError) as error:
@@ -52,6 +52,14 @@ def push(folder: RunFolder, repo: str | None = None, private: bool | None = None
     except (httpx.HTTPError, OSError) as error:
         raise JobError(f"{folder.name} was not uploaded to {name}: the hub cannot be reached.", again) from error
     return str(url)
+
+
+def check_repo(name: str) -> None:
+    """Raises JobError where the hub knows no such names."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise JobError(f"{name!r} is no name of a repository on the hub.", "Write owner/name, of letters, digits, dots and dashes.") from error
 
 
 def check_token() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoImageProcessor, AutoTokenizer, BatchFeature
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BatchFeature
 from transformers.utils import logging as transformers_logging
 
 from ..errors import JobError
@@ -37,6 +37,14 @@ def fetch(name: str, key: str, instead: str) -> Path:
     if not any(folder.glob("*.safetensors")):
         raise JobError(f"{key}: {name} has no .safetensors file.", "Other files can run code when they are opened. Choose another version of the model.")
     return folder
+
+
+def read_config(folder: Path, key: str) -> Any:
+    """What kind of model it is. Raises JobError where transformers knows no such kind; ``key`` is the job's key that names it."""
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise JobError(f"{key}: {folder} is no model of a kind that transformers reads.", "Choose another model.") from error
 
 
 def read_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:

@@ -8,13 +8,14 @@ import torch
 
 from ..data.augment import MOVING, check_augmentations
 from ..data.buckets import sizing_notes
+from ..data.masks import nothing_erased
 from ..data.scan import Item
-from ..data.words import listed
+from ..data.words import listed, name_of
 from ..errors import JobError
 from ..events import Event, Warned
 from ..families.base import ModelFamily
 from ..jobs import Full, TrainJob
-from ..runtime.push import check_token
+from ..runtime.push import check_repo, check_token
 from .made_controls import controls_notes
 from .networks import check_networks
 from .optimizers import OPTIMIZERS, optimizer_notes
@@ -34,7 +35,8 @@ def check_settings(job: TrainJob, device: torch.device) -> Iterator[Event]:
         yield Warned(message="train.merge_network_on_save_strength has no effect without merge_network_on_save.")
     if job.save.push_to_hub and not job.save.hf_repo_id:
         raise JobError("save.push_to_hub needs to know where to upload.", "Set save.hf_repo_id to owner/name, or push_to_hub to false.")
-    if job.save.push_to_hub:
+    if job.save.push_to_hub and job.save.hf_repo_id:
+        check_repo(job.save.hf_repo_id)
         try:
             check_token()
         except JobError as error:
@@ -114,6 +116,12 @@ def inpainting_notes(family: ModelFamily, items: list[Item]) -> Iterator[Event]:
     erased = any(item.erased for item in items)
     if erased and not family.inpaints:
         raise JobError(f"The data has inpaint_path; {family.title} draws whole pictures.", "Leave it out, or choose a base model that inpaints, such as Flex.2.")
+    if whole := nothing_erased([item.erased for item in items if item.erased]):
+        one = len(whole) == 1
+        yield Warned(
+            message=f"Nothing is transparent in {listed([name_of(path) for path in whole])}: no part of {'it' if one else 'them'} is drawn anew.",
+            hint=f"Erase a part of {'it' if one else 'them'}, and save {'it' if one else 'them'} as PNG or WEBP, which keep what is transparent; or take {'it' if one else 'them'} out of inpaint_path.",
+        )
     if idle := family.without_effect(erased):
         yield Warned(
             message=f"{listed([f'model.model_kwargs.{key}' for key in idle])} {'has' if len(idle) == 1 else 'have'} no effect: no part of a picture is drawn anew.",

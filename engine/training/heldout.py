@@ -9,9 +9,11 @@ from pathlib import Path
 
 from ..data.buckets import Placed
 from ..data.chance import number
+from ..data.clips import VIDEO_SUFFIXES
 from ..data.notes import Notes
-from ..data.pictures import digest
+from ..data.pictures import IMAGE_SUFFIXES, digest
 from ..data.scan import Item
+from ..data.words import printable
 from ..errors import JobError
 from ..jobs import Dataset, TrainJob
 from ..jobs.validation import ValidationItem
@@ -37,7 +39,11 @@ def with_folder(job: TrainJob) -> TrainJob:
 
 
 def _written_down(items: Sequence[ValidationItem]) -> str:
-    """A map of pictures, as a data set can be, in the cache."""
+    """A map of pictures, as a data set can be, in the cache. Raises JobError for one that is not there, or of a kind that cannot be read."""
+    for item in items:
+        if not (path := resolve(item.image_path)).is_file() or path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+            what = "is no picture that can be read" if path.is_file() else "is not there"
+            raise JobError(f"validation.items: {printable(path)} {what}.", "Mend its image_path, or take it out.")
     text = json.dumps({str(resolve(item.image_path)): {"caption": item.prompt} for item in items}, ensure_ascii=False)
     file = load_settings().folder("cache") / "validation" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     if not file.is_file():

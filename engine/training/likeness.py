@@ -22,7 +22,7 @@ from ..errors import JobError
 from ..events import Event, Measured, Phase, Sampled, Warned
 from ..jobs import TrainJob
 from ..runs.folder import RunFolder
-from ..tools.pretrained import fetch, placed, read_images, read_model, read_tokenizer
+from ..tools.pretrained import fetch, placed, read_config, read_images, read_model, read_tokenizer
 from .bench import Bench
 
 Shown = tuple[Path, Cut | None]
@@ -38,7 +38,7 @@ def check_likeness(job: TrainJob) -> Iterator[Event]:
         yield Warned(message=f"validation.{next(iter(named))} has no effect: there are no samples to compare.", hint="Set sample.sample_every.")
     for key, name in named.items():
         yield Phase(name=f"Looking for {name}")
-        fetch(name, f"validation.{key}", INSTEAD)
+        read_config(fetch(name, f"validation.{key}", INSTEAD), f"validation.{key}")
 
 
 def compared(events: Iterator[Event], bench: Bench, folder: RunFolder) -> Iterator[Event]:

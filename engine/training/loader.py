@@ -95,11 +95,11 @@ class Loader:
         items, buckets = [self.items[one.item] for one in chosen], [one.bucket for one in chosen]
         draws = [self._draw(item, bucket, micro, position) for position, (item, bucket) in enumerate(zip(items, buckets, strict=True))]
         mates = list(zip(*(references(item) for item in items), strict=True))
-        columns = [items, *(mates if self.takes in (None, "latents") else ())]
+        seen = mates if self.takes in (None, "latents") else []
         texts = self._texts(items, micro)
         return Loaded(
             items,
-            [self._pictures(column, buckets, draws, micro) for column in columns],
+            [self._pictures(items, buckets, draws, micro), *(self._mates(chosen, index, column, draws, micro) for index, column in enumerate(seen))],
             self._mask(items, buckets, draws),
             texts,
             {kind: self.texts.together(some) for kind, some in texts.items()} if self.texts else None,
@@ -146,6 +146,12 @@ class Loader:
         both = None if mean is None or std is None else (self._pinned(mean), self._pinned(std))
         order = self._pinned(torch.tensor([*kept, *coming]).argsort()) if kept and coming else None
         return Column(both, pixels, order)
+
+    def _mates(self, chosen: Sequence[Placed], index: int, mates: Sequence[Item], draws: Sequence[Draw | None], micro: int) -> Column:
+        """The reference pictures of that number, at the size of their pictures or at their own; those are not moved with them."""
+        if not chosen[0].shown:
+            return self._pictures(mates, [one.bucket for one in chosen], draws, micro)
+        return self._pictures(mates, [one.shown[index] for one in chosen], [None] * len(mates), micro)
 
     def _shown(self, mates: Sequence[Sequence[Item]], buckets: Sequence[Bucket], draws: Sequence[Draw | None], micro: int) -> list[Tensor]:
         """Control pictures that are no latents."""

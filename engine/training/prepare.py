@@ -45,6 +45,7 @@ from .made_controls import fill_controls, plan_controls
 from .networks import check_word, network_of
 from .pairs import check_pairs
 from .prompts import check_prompts, other_prompts
+from .reference_sizes import with_own_sizes
 
 PICTURE_BATCH = 8
 
@@ -101,6 +102,8 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     in_use.append((yield from fill_controls(places, control)))
     items, aside = hold_back(job, items)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
+    alone_shown = not guide and not job.pair_slider  # what an adapter is shown, and the other half of a pair, fit the picture
+    placed = with_own_sizes(family, items, placed) if alone_shown else placed
     requests = (
         requests_of(job.sample, family.defaults, job.triggers, family.pixel_multiple)
         if job.sample.sample_every
@@ -141,6 +144,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     yield from masks.fill(*with_erased(items, still), control)
     shown = as_they_are(seen)
     aside_placed = once(place(shown.datasets, aside, family.defaults.resolution, family.pixel_multiple))
+    aside_placed = with_own_sizes(family, aside, aside_placed) if alone_shown else aside_placed
     yield from latents.fill(*encoded(aside, aside_placed), family.encode_pixels, PICTURE_BATCH, control, family.encode_reference)
     yield from masks.fill(*with_erased(aside, aside_placed), control)
     stay = family.vae_parts if len(still) < len(placed) else ()
@@ -198,11 +202,11 @@ def _with_first_frames(job: TrainJob, family: ModelFamily, items: list[Item]) ->
 
 
 def with_references(items: list[Item], placed: list[Placed]) -> tuple[list[Item], list[Placed]]:
-    """All that is encoded: items, and after them the reference pictures of each, at the size of their item."""
+    """All that is encoded: items, and after them the reference pictures of each, at the size of their item or at their own."""
     pictures, places = list(items), list(placed)
     for one in placed:
-        for mate in references(items[one.item]):
-            places.append(replace(one, item=len(pictures)))
+        for index, mate in enumerate(references(items[one.item])):
+            places.append(replace(one, item=len(pictures), bucket=one.shown[index] if one.shown else one.bucket))
             pictures.append(mate)
     return pictures, places
 

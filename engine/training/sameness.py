@@ -12,7 +12,7 @@ from ..events import Warned
 from ..jobs import TrainJob
 from ..jobs.changing import flat
 
-SECTIONS = ("train", "datasets", "validation", "trigger_word")
+SECTIONS = ("train", "datasets", "validation", "trigger_word", "slider", "pair_slider", "replacements")
 """Parts of a job that decide what the next steps learn, besides those that a state would not fit without."""
 
 
@@ -31,7 +31,8 @@ def summary(job: TrainJob, data: list[list[Any]]) -> dict[str, Any]:
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Warned]:
     """What to say where a run goes on. More steps are no difference."""
     old, new = then["settings"], now["settings"]
-    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "train.steps"]
+    known = {_section(key) for key in old}  # a state of an older program knows of fewer sections
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "train.steps" and _section(key) in known]
     if keys:
         told = ", ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in keys[:8])
         more = f", and {len(keys) - 8} more" if len(keys) > 8 else ""
@@ -48,7 +49,15 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[War
             )
 
 
+def _section(key: str) -> str:
+    return key.partition(".")[0].partition("[")[0]
+
+
 def _digest(items: Sequence[Item]) -> str:
     """Of what is learned: names, sizes and captions, wherever the folder lies."""
-    lines = [repr((item.path.name, item.width, item.height, item.caption, item.flip, item.flip_y, item.repeats, len(item.controls), item.mask is not None)) for item in items]
+    lines = [
+        repr((item.path.name, item.width, item.height, item.caption, item.flip, item.flip_y, item.repeats, len(item.controls), item.mask is not None))
+        + (" erased" if item.erased else "")  # so that a state of before there were such pictures still tells the same
+        for item in items
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -238,3 +238,10 @@ def test_a_line_break_inside_a_prompt_is_kept(pro):
     draft = {**MINIMAL, "sample": {"prompts": ["first line\nsecond line", "another"]}}
     assert typed(pro, draft)[widget(pro, "sample.prompts")] == "first line↵second line\nanother"
     assert pro.read(typed(pro, draft), {}) == draft
+
+
+def test_marks_in_a_help_sentence_are_shown_as_they_are_written(pro):
+    exclude = next(item for item in pro.fields if item.path.endswith("exclude"))
+    assert "*" in exclude.help, "this test wants a sentence with marks"
+    for shown in (exclude.widget.info, pro.show(MINIMAL, {})[exclude.widget]["info"]):
+        assert "*\u2060" in shown and shown.replace("\u2060", "") == exclude.help

@@ -11,6 +11,7 @@ from pictures import draw
 from PIL import Image
 
 from engine.data.report import findings
+from engine.data.undo import step_of
 from engine.errors import JobError
 from engine.jobs.tools import FileName, Template
 from engine.queue import Runner
@@ -55,10 +56,10 @@ def test_each_finding_has_the_button_that_mends_it_and_names_its_files(library):
     assert rows[""].note[0] == "ok"
 
 
-def test_every_fix_has_the_words_of_its_button_and_of_what_was_done():
+def test_every_fix_has_the_words_of_its_button():
     from engine.data.report import FIXES
 
-    assert set(mending.BUTTONS) == set(mending.DONE) == set(FIXES.values())
+    assert set(mending.BUTTONS) == set(FIXES.values())
 
 
 def test_what_was_mended_is_told_and_can_be_taken_back_later(library):
@@ -71,6 +72,28 @@ def test_what_was_mended_is_told_and_can_be_taken_back_later(library):
     assert step[1].startswith("Captions written from the file names, 1 file") and step[3] == "back"
     assert mending.taken_back(library, "cars")[0][1].startswith("Undone")
     assert everything(library.root / "cars") == before and mending.steps(library, "cars") == []
+
+
+def test_what_a_person_changed_since_stays_and_is_told(library):
+    put(library, "red_car-02.png")
+    mending.mended(library, "cars", "caption")
+    (library.root / "cars" / "red_car-02.txt").write_text("my own words")
+    told = mending.taken_back(library, "cars")
+    assert [kind for kind, *_ in told] == ["look", "look"] and "red_car-02.txt was changed since" in told[1][1]
+    assert library.caption(library.root / "cars" / "red_car-02.png") == "my own words" and mending.steps(library, "cars") == []
+
+
+def test_a_run_can_be_taken_back_as_long_as_nothing_came_after_it(library, tmp_path):
+    put(library, "red_car-02.png")
+    folder = library.root / "cars"
+    step_of(tmp_path, folder, "Captions written", own=True).write(Path("red_car-02.txt"), b"a car")
+    assert mending.is_last(library, "cars", tmp_path) and not mending.is_last(library, "cars", folder)
+    wording.write(library, "cars", "Words added", [(folder / "red_car-02.png", "a car", "a red car")])
+    assert not mending.is_last(library, "cars", tmp_path)
+    mending.taken_back(library, "cars")
+    assert mending.is_last(library, "cars", tmp_path)
+    mending.taken_back(library, "cars")
+    assert not (folder / "red_car-02.txt").exists() and not mending.is_last(library, "cars", tmp_path)
 
 
 def test_only_the_newest_change_has_the_button_that_takes_it_back(library):

@@ -23,7 +23,7 @@ from engine.events import (
 )
 from engine.jobs import TrainJob
 from engine.queue import follow
-from ui import watch
+from ui import pieces, watch
 from ui.headline import headline
 from ui.watch import History
 
@@ -294,3 +294,12 @@ def test_a_prompt_that_was_changed_while_it_ran_begins_a_row_of_its_own():
     strip = watch.strip(job(), history, Path("/run"))
     assert strip.prompts == ["old", "new", "b"]
     assert [[bool(path) for path in row[:2]] for row in strip.pictures] == [[True, False], [False, True], [True, True]]
+
+
+def test_likeness_is_told_where_it_is_measured_and_the_newest_scores_count():
+    assert headline(told(steps(1, 60)), job(), "running").likeness == ""
+    scores = [Measured(step=at, name=name, value=value) for at, name, value in ((25, "CLIP-I", 0.5), (50, "CLIP-I", 0.7126), (50, "CLIP-T", 0.25))]
+    likeness = "Likeness of the samples at step 50: CLIP-I 0.713 · CLIP-T 0.250. 1 is the same."
+    assert headline(told(steps(1, 60), scores), job(), "running").likeness == likeness
+    card = headline(told(steps(1, 60), scores, verdict("learned")), job(), "completed")
+    assert card.likeness == likeness and card.behind and likeness in pieces.progress(card)

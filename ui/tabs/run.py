@@ -14,9 +14,10 @@ from engine.errors import JobError
 from engine.events import Changed, Failed
 from engine.families.catalog import base_of
 from engine.jobs import Adapter, Job, TrainJob
+from engine.jobs.tools import CaptionJob, EditCaptionsJob
 from engine.queue import RunRecord
 
-from .. import chart, chores, form, pieces, watch
+from .. import album, chart, chores, form, mending, pieces, watch
 from ..headline import headline
 from ..pieces import Piece
 from ..studio import Studio
@@ -26,6 +27,8 @@ from . import changing, going_on
 
 NETWORKS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT", "full": "all weights", "none": "no network"}
 """network.type → what people call it."""
+GO_ON = "Go on"
+"""What the button for a pause says while the run rests."""
 
 
 @dataclass
@@ -59,6 +62,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             leave = gr.Button("Leave the line", **wide)
             again = gr.Button("New LoRA", size="md", min_width=110)
             proceed = gr.Button("Continue", elem_id="continue", variant="primary", **wide)
+            take_back = gr.Button("Undo", elem_id="take-back", **wide)
             write_all = gr.Button("Caption them all", elem_id="write-all", variant="primary", **wide)
             pick_best = gr.Button("Pick the best", elem_id="pick-best", variant="primary", **wide)
         card = Piece("", elem_classes="card", elem_id="headline")
@@ -70,7 +74,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         with gr.Accordion("Log", open=False, elem_id="log"):
             log = Piece("", js_on_load=pieces.NEWEST)
 
-    buttons = [pause, sample_now, save_now, stop, leave, proceed, write_all, pick_best]
+    buttons = [pause, sample_now, save_now, stop, leave, proceed, take_back, write_all, pick_best]
     outputs = [page, title, card, film, loss, curves, log, *buttons, *settings.outputs, *further.outputs]
 
     def show(record: RunRecord, seen: Any) -> tuple[Updates, Any]:
@@ -155,11 +159,12 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             stop: going,
             leave: waits,
             proceed: over,
+            take_back: not going and not waits and _set_to_undo(record, job) is not None,
             pick_best: record.status == "completed" and has_frames,
         }
         waits_too = {sample_now, save_now} if rests else set()
         doors = {button: gr.update(visible=yes, interactive=button not in waits_too) for button, yes in visible.items()}
-        doors[pause] |= {"value": "Go on" if rests else "Pause"}
+        doors[pause] |= {"value": GO_ON if rests else "Pause"}
         again = "Try again" if record.status == "failed" else "Continue"
         return doors | {proceed: gr.update(value=again, visible=over)}
 
@@ -175,18 +180,40 @@ def build(studio: Studio, shown: gr.State) -> RunView:
 
         return send
 
-    def rest(name: str) -> Updates:
+    def _set_to_undo(record: RunRecord, job: Job | None) -> str | None:
+        """The data set in which the run made the newest change; None where there is nothing of it to take back."""
+        name = studio.library.name_of(job.path) if isinstance(job, CaptionJob | EditCaptionsJob) else None
+        return name if name and mending.is_last(studio.library, name, record.folder) else None
+
+    def undo(name: str) -> Updates:
+        record = runner.get(name)
+        dataset = _set_to_undo(record, studio.job(record)) if record else None
+        try:
+            if dataset is None:
+                raise JobError("There is nothing of this run to take back any more.", "What came later goes first: look at the data set.")
+            album.refuse_if_used(studio, dataset)
+            for kind, words, _, _ in mending.taken_back(studio.library, dataset):
+                (gr.Info if kind == "ok" else gr.Warning)(escape(words), title="Undo", duration=8)
+        except (JobError, OSError) as error:
+            gr.Warning(escape(str(error)), title="It was not taken back")
+        return {take_back: gr.update(visible=record is not None and _set_to_undo(record, studio.job(record)) is not None)}
+
+    def rest(name: str, said: str) -> Updates:
+        """What the button said is done, even if another tab of the browser was quicker: nothing is turned round."""
         record = runner.get(name)
         if record is None:
             return {}
         with studio.history(record) as history:
-            paused = history.paused
-        return ask("go", "It goes on.")(name) if paused else ask("pause", "It rests at the end of this step, and keeps its place.")(name)
+            is_so = history.paused == (said != GO_ON)
+        if is_so:
+            return {}
+        return ask("go", "It goes on.")(name) if said == GO_ON else ask("pause", "It rests at the end of this step, and keeps its place.")(name)
 
-    on(pause.click, rest, shown, buttons)
+    on(pause.click, rest, [shown, pause], buttons)
     on(sample_now.click, ask("sample", "Samples are made at the end of this step."), shown, buttons)
     on(save_now.click, ask("save", "It is saved at the end of this step."), shown, buttons)
     on(stop.click, ask("stop", "It stops and saves at the end of this step."), shown, buttons)
+    on(take_back.click, undo, shown, take_back)
     on(leave.click, ask("stop", "It has left the line."), shown, buttons)
     return RunView(page, film, again, pick_best, write_all, proceed, card, further, outputs, show)
 

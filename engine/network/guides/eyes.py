@@ -37,7 +37,10 @@ class Eye:
         """``name``: a folder or an id on the hub, of the encoder, of a whole CLIP or SigLIP, or of a pipeline with an image_encoder."""
         self.name, self.sight = name, sight
         found = part_folder(fetch_place(find_place(name, "adapter.image_encoder_path"), "image_encoder"), "image_encoder")
-        kind = AutoConfig.from_pretrained(found, local_files_only=True).model_type if found else "none"
+        try:
+            kind = AutoConfig.from_pretrained(found, local_files_only=True).model_type if found else "none"
+        except (OSError, ValueError, KeyError):  # a folder of another kind, or none that transformers knows
+            kind = "none"
         if not found or kind.removesuffix("_model").removesuffix("_vision") != sight:
             raise JobError(f"adapter.image_encoder_path: {name} is no {sight} vision encoder, which this adapter sees with.", "Choose another.")
         self.folder: Path = found

@@ -1,7 +1,7 @@
 """Names of layers, as tables: diffusers' on one side, the original model's ("native", read by ComfyUI) on the other.
 
-A family without a table has no native form yet; SAME says that its native names are diffusers' own. ``{}`` stands for
-the number of a block.
+SAME says that a family's native names are diffusers' own. A family without a table has no native form: of CogView4 neither
+ComfyUI nor kohya has the model, and AI Toolkit writes diffusers' form. ``{}`` stands for the number of a block.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .flux import FLUX
 from .flux2 import FLUX2
 from .krea2 import KREA2
 from .lumina2 import LUMINA2
+from .pixart import PIXART
 from .qwen import QWEN
 from .rule import SAME, Rule, fill, match
 from .sd3 import SD3
@@ -52,6 +53,9 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "krea2": KREA2,
     "chroma_radiance": SAME,
     "ltx_video": SAME,
+    "pixart_sigma": PIXART,
+    # ComfyUI has no such model; AI Toolkit writes and reads diffusers' names under diffusion_model.
+    "nucleus_image": SAME,
     "wan21": WAN,
     "wan21_i2v": WAN,
     "wan22_5b": WAN,

@@ -1,4 +1,4 @@
-"""FLUX's relatives, Z-Image and Lumina: real sizes on no device, names in files, and what is peculiar to each."""
+"""FLUX's relatives, Z-Image, Lumina and PixArt: real sizes on no device, names in files, and what is peculiar to each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engine.network.reader import read_lora
 from engine.runtime.loading import open_family
 
 CASES = {case.name: case for case in tiny.CASES}
-FAMILIES = ("auraflow", "chroma", "flex 1", "flux 2", "flux 2 klein", "flux kontext", "lumina 2", "z-image")
+FAMILIES = ("auraflow", "chroma", "flex 1", "flux 2", "flux 2 klein", "flux kontext", "lumina 2", "pixart sigma", "z-image")
 
 
 NATIVE = {
@@ -41,6 +41,11 @@ NATIVE = {
         f"{block}.0.{layer}"
         for block in ("layers", "noise_refiner", "context_refiner")
         for layer in ("attention.qkv", "attention.out", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
+    },
+    "pixart sigma": {
+        f"blocks.{block}.{layer}"
+        for block in range(2)
+        for layer in ("attn.qkv", "attn.proj", "cross_attn.q_linear", "cross_attn.kv_linear", "cross_attn.proj", "mlp.fc1", "mlp.fc2")
     },
     "z-image": {
         f"layers.{block}.{layer}"

@@ -217,6 +217,12 @@ def test_training_shows_it_the_pictures_with_their_erased_parts(tmp_path, make_j
     assert torch.equal(kept, batch.mean * (1 - mask)) and torch.equal(mask, batch.cond["anew"])
     bench.close()
 
+    Image.open(tmp_path / "erased" / "a.png").convert("RGB").save(tmp_path / "erased" / "a.png")
+    bench, told = bench_of(job(), tmp_path / "run")
+    bench.close()
+    (said,) = [event.message for event in told if event.kind == "warned" and "transparent" in event.message]
+    assert "erased/a.png" in said and "no part of it is drawn anew" in said
+
 
 def test_a_model_that_draws_whole_pictures_refuses_erased_ones():
     items: Any = [SimpleNamespace(erased=Path("a.png"))]

@@ -232,10 +232,13 @@ def test_settings_of_a_model_that_no_family_here_has_are_said_and_left_out() -> 
     assert "model.model_kwargs.use_image_refiner is not supported yet" in notes
 
 
-@pytest.mark.parametrize(("value", "told"), [(False, True), (True, False)])
-def test_the_size_of_reference_pictures_is_told_where_it_differs(value: bool, told: bool) -> None:
+@pytest.mark.parametrize("value", [False, True])
+def test_the_size_of_reference_pictures_is_taken_over_where_there_is_a_choice(value: bool) -> None:
     job, notes = read(changed("model", model_kwargs={"match_target_res": value}))
-    assert job.model.model_kwargs == {} and ("cut to the size of what is drawn" in notes) is told
+    assert job.model.model_kwargs == {} and "match_target_res has no effect" in notes
+    for arch in ("flux2", "flux2_klein_9b", "qwen_image_edit_plus:2511"):
+        job, notes = read(changed("model", model_kwargs={"match_target_res": value}, arch=arch))
+        assert job.model.model_kwargs == {"match_target_res": value} and "match_target_res" not in notes
 
 
 def test_folders_of_reference_pictures_are_taken_over_in_their_order() -> None:

@@ -90,7 +90,6 @@ def test_weights_page_and_samples_are_uploaded_and_nothing_else(folder: RunFolde
     ("error", "told"),
     [
         (httpx.ConnectError("no route"), "the hub cannot be reached"),
-        (pushing.HFValidationError("bad"), "is no name of a repository"),
         (pushing.HfHubHTTPError("403 Forbidden", response=httpx.Response(403, request=httpx.Request("POST", "https://hub"))), "your token may not write there"),
     ],
 )
@@ -99,6 +98,13 @@ def test_what_goes_wrong_with_an_upload_is_a_sentence(folder: RunFolder, hub: ty
     with pytest.raises(JobError, match=told):
         pushing.push(folder)
     assert (folder.path / "README.md").is_file() and folder.final_path.is_file()
+
+
+def test_a_name_that_the_hub_does_not_know_is_told_before_a_token_is_asked_for(folder: RunFolder, hub: type[Hub], monkeypatch) -> None:
+    monkeypatch.setattr(pushing, "get_token", lambda: None)
+    with pytest.raises(JobError, match=r"'my cats!' is no name of a repository.*owner/name"):
+        pushing.push(folder, "my cats!")
+    assert hub.asked == {}
 
 
 def test_without_a_token_nothing_is_tried(folder: RunFolder, hub: type[Hub], monkeypatch) -> None:

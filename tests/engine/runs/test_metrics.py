@@ -5,7 +5,12 @@ from __future__ import annotations
 import csv
 
 from engine.events import Measured, Phase, Step
+from engine.jobs import load_job
+from engine.runs.folder import RunFolder
 from engine.runs.metrics import kept, read_metrics
+from engine.runs.points import go_back
+
+JOB = {"kind": "train", "name": "cats", "model": {"name_or_path": "base"}, "datasets": [{"path": "cats"}]}
 
 
 def step(number: int) -> Step:
@@ -35,6 +40,14 @@ def test_a_run_that_goes_on_from_an_earlier_step_has_each_step_once(tmp_path):
         file.write("6,10")  # killed in the middle of a row
     list(kept(path, map(step, range(4, 8)), 3))
     assert [row["step"] for row in read_metrics(path)] == list("1234567")
+
+
+def test_going_back_takes_the_rows_of_later_steps_out_before_the_run_goes_on(tmp_path):
+    folder = RunFolder.create(tmp_path, load_job(JOB))
+    list(kept(folder.metrics, map(step, range(1, 6)), 0))
+    (folder.path / f"{folder.name}_000000003.safetensors").touch()
+    go_back(folder, 3)
+    assert [row["step"] for row in read_metrics(folder.metrics)] == list("123")
 
 
 def test_a_file_that_is_no_table_of_ours_is_replaced(tmp_path):

@@ -114,6 +114,12 @@ def test_one_that_fails_is_told_once_and_nothing_else_changes(folder, monkeypatc
     assert [event.kind for event in told if event.kind != "warned"] == [event.kind for event in story(9)] and told[-1].kind == "finished"
 
 
+def test_a_folder_that_cannot_be_written_is_told_in_words(folder, tmp_path):
+    (tmp_path / "file").touch()
+    told = [event for event in trackers.tracked(story(), job_of(log_dir=str(tmp_path / "file")), folder, 0) if event.kind == "warned"]
+    assert [event.message for event in told] == [f"TensorBoard gets nothing more of this run: not a directory: {tmp_path / 'file' / 'cat'}."]
+
+
 class Slow(trackers.Tracker):
     title, package = "Slow", "json"
 

@@ -94,6 +94,11 @@ def test_a_model_that_cannot_be_used_is_told_before_anything_is_loaded(make_job,
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"x")
     message, count = failed(clip_model=str(tmp_path / "pickled"))
     assert "validation.clip_model" in message and "no .safetensors file" in message and count == 2
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"x")
+    message, count = failed(clip_model=str(tmp_path / "vae"))
+    assert "validation.clip_model" in message and "no model of a kind" in message and count == 2
     assert "Dinov2Model does not compare pictures with texts" in failed(clip_model=str(dino))[0]
 
 

@@ -1,42 +1,38 @@
-"""A run that goes on says what is not as it was."""
+"""What is said where a run goes on with other settings or other data than it was saved with."""
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 
-import pytest
-from PIL import Image
+from engine.data.scan import Item
+from engine.jobs import load_job
+from engine.training.sameness import data_summary, differences, summary
 
-
-@pytest.fixture
-def data(tmp_path, pictures):
-    return shutil.copytree(pictures, tmp_path / "data")
-
-
-def warned(events):
-    return [event.message for event in events if event.kind == "warned" and ("other settings" in event.message or "data has changed" in event.message)]
+ITEM = Item(Path("a.png"), 64, 64, "a cat")
+SLIDER = {"target_class": "a car", "positive_prompt": "a red car"}
 
 
-def test_the_same_job_on_the_same_data_says_nothing_even_with_more_steps(make_job, run, data):
-    run(make_job(datasets=[{"path": str(data)}]))
-    assert warned(run(make_job(datasets=[{"path": str(data)}], train__steps=6))) == []
+def told(**more):
+    job = load_job({"name": "cats", "model": {"name_or_path": "base"}, "datasets": [{"path": "cats"}], **more})
+    return summary(job, data_summary(job, [ITEM]))
 
 
-def test_other_settings_are_told_by_key_with_what_they_were(make_job, run):
-    run(make_job())
-    (said,) = warned(run(make_job(train={"steps": 6, "lr": 5e-4, "batch_size": 2, "optimizer": "adamw"})))
-    assert "train.lr was 0.001, is 0.0005" in said and "steps" not in said
+def test_an_erased_copy_more_is_other_data_and_states_of_before_there_were_any_still_fit():
+    job = load_job({"name": "cats", "model": {"name_or_path": "base"}, "datasets": [{"path": "cats"}]})
+    assert data_summary(job, [ITEM]) == [[1, sha256(b"('a.png', 64, 64, 'a cat', False, False, 1, 0, False)").hexdigest()]]
+    then, now = told(), told()
+    now["data"] = data_summary(job, [replace(ITEM, erased=Path("b.png"))])
+    (warned,) = differences(then, now)
+    assert "datasets[0] has other pictures" in warned.message
 
 
-@pytest.mark.parametrize("what", ["a picture more", "another caption"])
-def test_other_data_is_told_and_the_run_goes_on(make_job, run, data, what):
-    run(make_job(datasets=[{"path": str(data)}]))
-    if what == "a picture more":
-        Image.new("RGB", (64, 64), "white").save(data / "new.png")
-        (data / "new.txt").write_text("a white field")
-    else:
-        (data / "0.txt").write_text("something else")
-    events = run(make_job(datasets=[{"path": str(data)}], train__steps=6))
-    (said,) = warned(events)
-    assert ("had 6 pictures, has 7" in said) == (what == "a picture more") and "datasets[0]" in said
-    assert events[-1].kind == "finished" and events[-1].step == 6
+def test_another_slider_is_told_unless_the_state_is_from_before_that_was_kept():
+    (warned,) = differences(told(slider=SLIDER), told(slider={**SLIDER, "positive_prompt": "a blue car"}))
+    assert "slider.positive_prompt was 'a red car', is 'a blue car'" in warned.message
+    old = told(slider=SLIDER)
+    old["settings"] = {key: value for key, value in old["settings"].items() if not key.startswith("slider")}
+    assert not list(differences(old, told(slider=SLIDER)))
+    (warned,) = differences(told(), told(replacements=[{"concept": "cat", "replacement": "dog"}]))
+    assert "replacements[0].concept was None, is 'cat'" in warned.message

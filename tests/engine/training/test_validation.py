@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from engine.data.scan import scan
+from engine.errors import JobError
 from engine.jobs import load_job
 from engine.training.heldout import hold_back, with_folder
 
@@ -138,6 +139,14 @@ def test_pictures_that_are_named_one_by_one_are_measured_as_a_folder_of_them_is(
     assert len(named) == 3 and named == measured(run(make_job(train=train, validation={"every": 1, "path": str(others)}), "folder"))
     two = measured(run(make_job(train=train, validation={"every": 1, "items": items[:2]}), "two"))
     assert two[0] != named[0]
+
+
+def test_a_named_picture_that_is_not_there_or_none_is_told_by_its_path(make_job, others):
+    (others / "notes.md").write_text("x")
+    for name, told in (("gone.png", "is not there"), ("notes.md", "is no picture")):
+        job = make_job(validation={"every": 1, "items": [{"image_path": str(others / "0.png")}, {"image_path": str(others / name)}]})
+        with pytest.raises(JobError, match=rf"validation\.items: .*{name} {told}"):
+            with_folder(job)
 
 
 def test_a_named_picture_that_is_trained_on_is_no_longer(make_job, pictures):

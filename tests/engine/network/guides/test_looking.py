@@ -187,10 +187,13 @@ def test_each_picture_is_learned_with_the_one_that_the_job_says(job_of, tmp_path
         ("sd15", {"type": "ip", "eye": "redux"}, "is no clip vision encoder"),
         ("flux", {"type": "redux", "eye": "ip"}, "is no siglip vision encoder"),
         ("flux", {"type": "ip", "eye": "ip"}, "no adapter of the type ip"),
+        ("sd15", {"type": "ip", "eye": "nothing"}, "is no clip vision encoder"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_sentence(job_of, run, tmp_path, eyes, name, adapter, told):
-    settings = {"type": adapter["type"], "image_encoder_path": str(eyes[adapter["eye"]])}
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "nothing" / "config.json").write_text("{}")  # of a kind that transformers does not know, such as a VAE
+    settings = {"type": adapter["type"], "image_encoder_path": str({**eyes, "nothing": tmp_path / "nothing"}[adapter["eye"]])}
     failed = run(job_of(name, adapter=settings, datasets=[{"path": str(tmp_path / "data" / "pictures")}]))[-1]
     assert failed.kind == "failed" and told in failed.message and failed.hint and not failed.detail
 
