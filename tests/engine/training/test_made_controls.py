@@ -134,7 +134,7 @@ def test_kinds_of_ai_toolkit_that_are_something_else_there_are_refused():
         return load_job({"job": "extension", "config": {"name": "x", "process": [process]}}).datasets[0].controls
 
     assert read(["depth", "line", "pose"]) == ["depth", "line", "pose"] and read([]) == []
-    for kind, hint in {"mask": "mask_path", "inpaint": "Take it out", "sapiens2_mask": "mask_path"}.items():
+    for kind, hint in {"mask": "mask_path", "inpaint": "inpaint_path", "sapiens2_mask": "mask_path"}.items():
         with pytest.raises(JobError, match=f"controls asks for {kind}, which is not supported yet") as caught:
             read(["depth", kind])
         assert hint in caught.value.hint
