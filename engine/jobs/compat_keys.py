@@ -126,6 +126,7 @@ CONTROLS = {"depth", "line", "pose"}
 """Its kinds of made control pictures that are reference pictures there too: its mask says what is learned, its inpaint what is drawn anew."""
 MADE_ELSEWHERE = {
     "mask": "Make masks with a mask job, and give their folder as mask_path.",
+    "sapiens2_mask": "Make masks with a mask job, and give their folder as mask_path.",
     "inpaint": "Make pictures without their subject with a controls job, and give their folder as inpaint_path.",
 }
 """How a person comes by those."""
