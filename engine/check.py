@@ -10,10 +10,10 @@ from pathlib import Path
 
 from .data.gather import is_gathered
 from .data.report import report
-from .data.scan import scan
+from .data.scan import Item, scan
 from .data.words import count
 from .errors import JobError
-from .events import Warned
+from .events import Event, Warned
 from .families.catalog import base_of, family_name, pipeline_in
 from .jobs import Dataset, GenerateJob, Job, ModelSection, TrainJob, VaeJob
 from .jobs.tools import CaptionsJob, ControlsJob, ExtractJob, MaskJob, ResizeJob, SplitJob
@@ -22,6 +22,8 @@ from .runtime.places import find_place, other_places, recovery_of
 from .settings import resolve
 from .tools.pair import both_models
 from .tools.targets import apart, captions_folder, pictures_in
+from .training.before import check_before, check_data_before
+from .training.prompts import captioned
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,12 @@ def check_job(job: Job) -> Iterator[Finding]:
     yield Finding(True, f"{job.name}: every key of the {job.kind} job is right.")
     match job:
         case TrainJob():
-            for index, dataset in enumerate(job.datasets):
-                yield from _problems(job, dataset) or _data(job, dataset, index)
+            told, found = list(_said(partial(check_before, job))), list[Item]()
+            yield from told
+            for index, dataset in enumerate(captioned(job, one) for one in job.datasets):
+                yield from _problems(job, dataset) or _data(job, dataset, index, found)
+            if all(one.ok for one in told) and {item.dataset for item in found} == set(range(len(job.datasets))):
+                yield from _said(partial(check_data_before, job, found))
             yield _tried(partial(_model, job.model))
         case GenerateJob():
             for lora in job.loras:
@@ -46,7 +52,7 @@ def check_job(job: Job) -> Iterator[Finding]:
             yield _tried(partial(_model, job.model))
         case VaeJob():
             for data in job.datasets:
-                yield from _data(job, Dataset(path=data.path, default_caption=""), 0)
+                yield from _data(job, Dataset(path=data.path, default_caption=""), 0, [])
             yield _file(str(Path(job.vae_path) / "config.json"))
         case ExtractJob():
             yield _tried(partial(_two_models, job))
@@ -61,6 +67,16 @@ def _tried(look: Callable[[], str]) -> Finding:
         return Finding(False, str(error))
 
 
+def _said(ask: Callable[[], Iterator[Event]]) -> Iterator[Finding]:
+    """What a training would say, and what it would end with."""
+    try:
+        for event in ask():
+            if isinstance(event, Warned):
+                yield Finding(True, f"{event.message} {event.hint}".rstrip())
+    except JobError as error:
+        yield Finding(False, str(error))
+
+
 def _problems(job: TrainJob, dataset: Dataset) -> list[Finding]:
     """What the data set's report says that training would stop at, as far as the heads of files tell it."""
     try:
@@ -70,22 +86,24 @@ def _problems(job: TrainJob, dataset: Dataset) -> list[Finding]:
     return [Finding(False, f"{dataset.path}: {one.message}") for one in found]
 
 
-def _data(job: Job, dataset: Dataset, index: int) -> Iterator[Finding]:
-    """What there is to learn from, and what the scan has to say of it."""
+def _data(job: Job, dataset: Dataset, index: int, items: list[Item]) -> Iterator[Finding]:
+    """What there is to learn from, which is added to ``items``, and what the scan has to say of it."""
     notes: list[Warned] = []
-    yield _tried(partial(_counted, job, dataset, index, notes))
+    yield _tried(partial(_counted, job, dataset, index, notes, items))
     yield from (Finding(True, f"{dataset.path}: {note.message} {note.hint}".rstrip()) for note in notes)
 
 
-def _counted(job: Job, dataset: Dataset, index: int, notes: list[Warned]) -> str:
+def _counted(job: Job, dataset: Dataset, index: int, notes: list[Warned], items: list[Item]) -> str:
     if not is_gathered(dataset):
         return f"{dataset.path} is turned into pictures when the job runs."
     trigger = job.trigger_of(dataset) if isinstance(job, TrainJob) else None
-    is_video = {item.path: item.clip is not None for item in scan(dataset, trigger, index, notes)}
+    found = scan(dataset, trigger, index, notes)
+    items += found
+    is_video = {item.path: item.clip is not None for item in found}
     videos = sum(is_video.values())
     pictures = count(len(is_video) - videos, "picture") if len(is_video) > videos else ""
-    found = " and ".join(filter(None, (pictures, count(videos, "video") if videos else "")))
-    return f"{dataset.path}: {found}{', with captions' if job.kind == 'train' else ''}."
+    what = " and ".join(filter(None, (pictures, count(videos, "video") if videos else "")))
+    return f"{dataset.path}: {what}{', with captions' if job.kind == 'train' else ''}."
 
 
 def _pictures(job: CaptionsJob | ResizeJob | SplitJob | MaskJob | ControlsJob) -> str:

@@ -91,11 +91,14 @@ def plan(job: JobFile) -> None:
     """Reckon how much memory a training takes, and the card that it fits on. Nothing is loaded or downloaded."""
     from .jobs import TrainJob
     from .plan import plan as reckon
+    from .training.before import check_before
 
     load_extensions()
     loaded = load(job)
     if not isinstance(loaded, TrainJob):
         raise JobError(f"{job} is a {loaded.kind} job.", "Only training is reckoned.")
+    for _ in check_before(loaded):  # what cannot be needs no reckoning
+        pass
     made = reckon(loaded)
     print(f"{made.parameters / 1e6:,.0f} million parameters; {made.trained / 1e6:,.2f} million are trained.")
     rows = [(stage.name, f"{stage.gb:5.1f} GB", ", ".join(f"{what} {size:.1f}" for what, size in stage.parts)) for stage in made.stages]

@@ -29,9 +29,10 @@ def preview_data(
 ) -> None:
     """Show the size at which each picture is trained, and what of it is cut off. Nothing is trained or loaded."""
     from .data.batches import Batches
-    from .data.buckets import place, pools_of
     from .data.preview import bucket_counts, contact_sheets, preview, told
     from .data.setup import open_setup
+    from .data.sizes.buckets import place, pools_of
+    from .data.sizes.references import with_own_sizes
     from .data.words import count, printable
 
     load_extensions()
@@ -39,7 +40,7 @@ def preview_data(
     folder = setup.place_for(out)
     for note in setup.notes:
         print(f"{note.message} {note.hint}".rstrip())
-    shown = preview(setup.datasets, setup.items, setup.resolution, setup.multiple)
+    shown = preview(setup.datasets, setup.items, setup.resolution, setup.multiple, setup.reference_size)
     rows = [(printable(one.item.path.name), f"{one.item.width} × {one.item.height}", told(one)) for one in shown[:most]]
     if rows:
         table(rows)
@@ -48,7 +49,7 @@ def preview_data(
     counts = bucket_counts(shown)
     print(f"\n{count(len(shown), 'picture')} in {count(len(counts), 'size')}")
     table([(f"  {width} × {height}", count(number, "picture")) for (width, height), number in list(counts.items())[: max(most, 1)]])
-    placed = place(setup.datasets, setup.items, setup.resolution, setup.multiple)
+    placed = with_own_sizes(setup.reference_size, setup.items, place(setup.datasets, setup.items, setup.resolution, setup.multiple))
     batches = Batches(placed, setup.batch_size, setup.seed, pools_of(setup.datasets)[1])
     print(f"\n{count(batches.steps_per_epoch, 'batch', 'batches')} of {setup.batch_size} in a round; {count(batches.filled, 'showing')} only to fill them up.")
     for path in contact_sheets(shown[:most], folder):
@@ -137,7 +138,7 @@ def import_data(
     name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the data set, instead of the zip's.")] = None,
 ) -> None:
     """Make a data set of the app from a zip."""
-    from .data.zips import import_zip
+    from .data.files.zips import import_zip
 
     taken = import_zip(archive, name)
     for file, reason in taken.refused:
@@ -151,7 +152,7 @@ def export_data(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The zip. Left out: <folder>.zip in the current folder.")] = None,
 ) -> None:
     """Write a data set as a zip. The folder stays as it is."""
-    from .data.zips import export_zip
+    from .data.files.zips import export_zip
 
     print(export_zip(Path(folder), output))
 
@@ -162,7 +163,7 @@ def show_cache(
     to: Annotated[float | None, typer.Option("--to", help="GB that may stay, with --clean. 0: nothing but what is in use.", min=0)] = None,
 ) -> None:
     """Show what the caches hold, and make room. What a running job uses is not deleted; all else is made again when it is needed."""
-    from .data.room import GB, clean_up, pieces
+    from .data.caches.room import GB, clean_up, pieces
     from .settings import load_settings
 
     settings = load_settings()

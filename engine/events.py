@@ -85,7 +85,7 @@ VerdictName = Literal["learning", "learned", "overcooked", "not learning"]
 
 
 class Verdict(_Event):
-    """How the run is doing, by the loss on pictures that it is not trained on; and the numbers behind it."""
+    """How the run is doing, by the loss on pictures that it is not trained on, and by its samples where they are compared; and the numbers behind it."""
 
     kind: Literal["verdict"] = "verdict"
     step: int
@@ -99,6 +99,10 @@ class Verdict(_Event):
     training_first: float | None = None
     """The loss on what is trained on: the mean of the first tenth, and of the last."""
     training_now: float | None = None
+    likeness: dict[str, tuple[float, float]] = {}
+    """Where samples are compared with the pictures (CLIP-I) and with their prompts (CLIP-T): where they were most like their prompts, and now."""
+    likeness_step: int | None = None
+    """The last step before samples followed their prompts clearly less, where they do; best_step is not later then."""
 
 
 class Changed(_Event):
@@ -228,7 +232,10 @@ def describe(event: Event) -> str:
                 "not learning": "Not learning: on pictures that it is not trained on, it is as it was before the first step.",
             }[event.verdict]
             training = f" Training loss {event.training_first:.4f}, now {event.training_now:.4f}." if event.training_now is not None else ""
-            return f"{sentence} Validation loss {event.first:.4f}, at best {event.best:.4f}, now {event.now:.4f}.{training}"
+            if event.likeness_step is not None:
+                sentence = f"Overcooked: since step {event.likeness_step}, samples are more like the pictures and less like their prompts."
+            scores = "".join(f" {name} {best:.3f}, now {now:.3f}." for name, (best, now) in event.likeness.items())
+            return f"{sentence}{scores} Validation loss {event.first:.4f}, at best {event.best:.4f}, now {event.now:.4f}.{training}"
         case Changed():
             return f"  {event.key} is {event.value} after step {event.step}; it was {event.before}"
         case WentBack():

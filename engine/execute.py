@@ -67,6 +67,11 @@ def explain(error: Exception) -> Failed:
             message="The graphics card ran out of memory.",
             hint="Lower the resolution, the batch size or the rank.",
         )
+    if type(error).__name__ == "AcceleratorError" or (isinstance(error, RuntimeError) and "CUDA error" in str(error)):
+        return Failed(
+            message=f"The graphics card stopped working: {str(error).strip().splitlines()[0]}.",
+            hint="Start the program again, or the computer if that does not help, and continue the run: the last checkpoint is whole.",
+        )
     return Failed(
         message=f"Something went wrong inside Darkroom: {type(error).__name__}: {error}",
         hint="This is a bug. The log of the run has the details.",

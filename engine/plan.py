@@ -19,10 +19,19 @@ import diffusers
 import torch
 from torch import nn
 
-from .data.clips import MOST_FRAMES
+from .data.files.clips import MOST_FRAMES
 from .errors import JobError
 from .families.base import ModelFamily
-from .families.catalog import base_of, defaults_of, family_name, load_family, locate, pipeline_in
+from .families.catalog import (
+    base_of,
+    defaults_of,
+    family_name,
+    load_family,
+    locate,
+    pipeline_in,
+    reference_size_of,
+)
+from .families.reference_sizes import MILLION
 from .jobs import Full, ModelSection, Nothing, TrainJob
 from .network.adapter import find_targets
 from .network.attach import attach
@@ -30,6 +39,7 @@ from .network.full import FullNetwork
 from .network.guides.making import guide_size
 from .network.reader import read_header
 from .network.sizes import choose_layers, sizes_of
+from .runtime.offload import blocks_away
 from .training.optimizers import OPTIMIZERS
 
 CONFIGS = Path(__file__).parent / "families" / "configs"
@@ -43,6 +53,8 @@ CARDS = (6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 80, 96, 141, 192)
 """Sizes that graphics cards have, in GB."""
 CONTEXT = 1.0
 """GB that the driver and torch's allocator hold for themselves."""
+DECODED = 4
+"""Frames of a video that its autoencoder makes at once."""
 VAE = 0.2
 """GB of an autoencoder's weights in half precision."""
 
@@ -65,7 +77,7 @@ class Plan:
 
     stages: tuple[Stage, ...]
     parameters: int
-    """Of the denoiser."""
+    """Of the denoiser, or of all where there are several."""
     trained: int
     """Parameters that learn."""
 
@@ -82,12 +94,13 @@ class Plan:
 def plan(job: TrainJob) -> Plan:
     """The reckoning for a graphics card. JobError if the model's configuration is not known here."""
     config, folder = _config(job)
-    family = load_family(family_name(job.model.arch or _family_of(job), pipeline_in(folder) if folder else None))
+    family = load_family(family_name(job.model.arch or _family_of(job), pipeline_in(folder) if folder else None, folder))
     with torch.device("meta"):
         denoiser = _build(config, family)
         parameters = sum(weight.numel() for weight in denoiser.parameters())
-        trained = _count_trained(job, family, denoiser)
-    return Plan(tuple(_stages(job, family, denoiser, config, folder, parameters, trained)), parameters, trained)
+        trained = _count_trained(job, family, denoiser) * len(family.trained_parts(job.model.model_kwargs))
+    stages = _stages(job, family, denoiser, config, folder, parameters, trained)
+    return Plan(tuple(stages), parameters * len(family.denoiser_parts()), trained)
 
 
 def _count_trained(job: TrainJob, family: type[ModelFamily], denoiser: nn.Module) -> int:
@@ -95,7 +108,7 @@ def _count_trained(job: TrainJob, family: type[ModelFamily], denoiser: nn.Module
     parts, settings = {family.denoiser_part: denoiser}, job.network
     if job.adapter:
         return guide_size(job.adapter, family, denoiser)
-    if isinstance(settings, Nothing):  # words and tokens of the text: some thousands
+    if isinstance(settings, Nothing) or not job.train.train_unet:  # words and tokens of the text: some thousands; or the text encoders alone
         return 0
     if isinstance(settings, Full):
         weights = FullNetwork(parts, job.model.only_if_contains, job.model.ignore_if_contains)
@@ -121,7 +134,8 @@ def _stages(
     held = job.train.weights_dtype if full else "bf16" if model.dtype == "auto" else model.dtype
     side = max(_sides(job))
     text = _text_parameters(job, family, folder) * _size_of(model.qtype_te if _quantizes_text(job) else held)
-    weights = parameters * _size_of(model.qtype if model.quantize else held) / 1e9 + _recovery(model, denoiser)
+    one = (parameters - _away(model, denoiser)) * _size_of(model.qtype if model.quantize else held) / 1e9 + _recovery(model, denoiser)
+    weights = one * len(family.denoiser_parts())
     optimizer = OPTIMIZERS[job.train.optimizer]
     remembered = optimizer.state_bytes / (4 if optimizer.on_cards else 1)
     at_once = _largest(denoiser) if job.train.fused_backward_pass and full else trained
@@ -134,13 +148,24 @@ def _stages(
     if job.sample.sample_every:
         drawn = defaults_of(model.name_or_path, family.name)
         area = (job.sample.width or drawn.width) * (job.sample.height or drawn.height)
-        decoding = _of_pixels(area, BYTES[held]) + VAE * BYTES[held] / 2
-        yield Stage("Samples", (("model", weights), *kept, ("optimizer", learning), ("decoding", decoding)))
+        frames = DECODED if family.is_video and (job.sample.num_frames or drawn.num_frames) > 1 else 1
+        decoding = _of_pixels(frames * area, BYTES[held]) + VAE * BYTES[held] / 2
+        beside = (("model for guidance", one * len(family.drawing_parts)),) if family.drawing_parts else ()
+        yield Stage("Samples", (("model", weights), *beside, *kept, ("optimizer", learning), ("decoding", decoding)))
 
 
 def _largest(denoiser: nn.Module) -> int:
     """Values of its largest weight: where each makes its step by itself, no more gradients are there at once."""
     return max(weight.numel() for weight in denoiser.parameters())
+
+
+def _away(model: ModelSection, denoiser: nn.Module) -> int:
+    """Values of the weights that stay in the computer's memory, but for two that are on the card at a time."""
+    if not model.layer_offloading:
+        return 0
+    blocks = blocks_away(denoiser, model.layer_offloading_transformer_percent)
+    sizes = [layer.weight.numel() for block in blocks.values() for layer in block.modules() if isinstance(layer, nn.Linear)]
+    return sum(sorted(sizes)[:-2])
 
 
 def _recovery(model: ModelSection, denoiser: nn.Module) -> float:
@@ -160,14 +185,23 @@ def _activations(job: TrainJob, denoiser: nn.Module, config: dict, side: int) ->
         return job.train.batch_size * latent * config["block_out_channels"][0] * 2 * 140 * share / 1e9
     blocks = sum(len(part) for part in denoiser.children() if isinstance(part, nn.ModuleList))
     features = Counter(layer.in_features for layer in denoiser.modules() if isinstance(layer, nn.Linear)).most_common(1)[0][0]
-    pictures = 1 + max(
+    references = max(
         len(dataset.controls) + (dataset.num_controls_from_same_folder if dataset.control_from_same_folder else len(dataset.control_path))
         for dataset in job.datasets
     )
-    tokens = pictures * _latent_frames(job) * latent / 4 + (defaults_of(job.model.name_or_path, job.model.arch).max_sequence_length or 256)
+    shown = references * (_reference_side(job, side) / 8) ** 2
+    tokens = _latent_frames(job) * (latent + shown) / 4 + (defaults_of(job.model.name_or_path, job.model.arch).max_sequence_length or 256)
     of_block, of_input = 40, 2
     each = of_input * blocks + of_block if job.train.gradient_checkpointing else of_block * blocks
     return job.train.batch_size * tokens * features * each / 1e9
+
+
+def _reference_side(job: TrainJob, side: int) -> float:
+    """Of a square reference picture at the largest size at which it is shown beside a picture of ``side``."""
+    size_of = reference_size_of(job.model.name_or_path, job.model.arch, job.model.model_kwargs)
+    if size_of is None or job.adapter or job.pair_slider:  # what an adapter is shown, and the other half of a pair, fit the picture
+        return side
+    return math.sqrt(math.prod(size_of(MILLION, MILLION, (side, side))))
 
 
 def _latent_frames(job: TrainJob) -> int:
@@ -205,7 +239,7 @@ def _config(job: TrainJob) -> tuple[dict, Path | None]:
     """The denoiser's configuration, and the model's folder if it is on this computer."""
     folder, base = locate(job.model.name_or_path), base_of(job.model.name_or_path)
     if folder:
-        family = load_family(family_name(job.model.arch, pipeline_in(folder)))
+        family = load_family(family_name(job.model.arch, pipeline_in(folder), folder))
         return json.loads((folder / family.denoiser_part / "config.json").read_text(encoding="utf-8")), folder
     facts = CONFIGS / f"{base.id}.json" if base else None
     if facts is None or not facts.is_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.data.clips import VIDEO_SUFFIXES
+from engine.data.files.clips import VIDEO_SUFFIXES
 from engine.data.words import count, printable
 from engine.errors import JobError
 
@@ -79,6 +79,11 @@ def info(path: Path, place: str) -> str:
     if place and place != path.with_suffix(CAPTION).name:
         return f"This one stands in {printable(place)}. What you write is saved as {printable(path.stem)}{CAPTION}, which then counts."
     return HELP
+
+
+def name_of(studio: Studio, key: str) -> str:
+    """The data set of the picture that is open, else the one that was open last."""
+    return key.partition("/")[0] or studio.memory.get("dataset") or ""
 
 
 def wish(uploads: list[Path]) -> str:

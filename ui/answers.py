@@ -15,10 +15,24 @@ from pydantic import BaseModel, ValidationError
 
 from engine.jobs import explain
 
-from .fields import Field, as_written, label, parse, plain, text_of
+from .fields import Field, as_written, parse, plain, text_of
 from .nested import Draft, drop, get, put
 
 ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a form that can be folded."""
+
+    path: str
+    title: str
+    box: Any
+    """Its accordion."""
+
+    def has(self, path: str) -> bool:
+        """Whether a field stands in it."""
+        return path == self.path or path.startswith(f"{self.path}.")
 
 
 @dataclass
@@ -27,8 +41,8 @@ class Form:
 
     model: type[BaseModel] | None = None
     fields: list[Field] = field(default_factory=list)
-    sections: list[tuple[str, Any]] = field(default_factory=list)
-    """(all words in it, its accordion), for the search."""
+    sections: list[Section] = field(default_factory=list)
+    """Those inside another one come before it."""
     choices: dict[str, list[tuple[Any, Any]]] = field(default_factory=dict)
     """Path of a choice, or of a section that may be left out → (value, group of widgets)."""
     beside: dict[str, Any] = field(default_factory=dict)
@@ -67,15 +81,19 @@ class Form:
                 self._name(result, item, chosen[item.path])
         return result
 
-    def show(self, draft: Draft, problems: dict[str, str]) -> dict[Any, Any]:
-        """Updates that put the draft into the widgets, and each problem beside its field."""
+    def show(self, draft: Draft, problems: dict[str, str], values: dict[Any, Any] | None = None) -> dict[Any, Any]:
+        """Updates that put the draft into the widgets, and each problem beside its field.
+
+        ``values`` is what the widgets hold: what is so already is not sent, for an answer may come when the next letters are typed.
+        """
         updates: dict[Any, Any] = {}
         wrong, chosen = self._wrong(problems, draft), self._chosen(draft)
         for item in self.fields:
             section = item.path.rpartition(".")[0]
             left_out = item.first if section and get(draft, section, None) is None else item.default
             value = chosen[item.path] if item.path in chosen else text_of(item, get(draft, item.path, left_out))
-            updates[item.widget] = gr.update(value=value, **_told(item, wrong.get(item.path)))
+            is_so = values is not None and item.widget in values and values[item.widget] == value
+            updates[item.widget] = gr.update(**({} if is_so else {"value": value}), **_told(item, wrong.get(item.path)))
         return updates | self._opened(chosen)
 
     def follow(self, values: dict[Any, Any], draft: Draft) -> dict[Any, Any]:
@@ -92,23 +110,12 @@ class Form:
 
     def owner(self, path: str, draft: Draft) -> Field | None:
         """The field that an error at ``path`` is about: the one whose path is the longest beginning of it."""
-        fits = [item for item in self._active(self._chosen(draft)) if path == item.path or path.startswith(f"{item.path}.")]
+        fits = [item for item in self.active(draft) if path == item.path or path.startswith(f"{item.path}.")]
         return max(fits, key=lambda item: len(item.path), default=None)
 
-    def search(self, text: str) -> dict[Any, Any]:
-        """Updates that leave visible what has all the words."""
-        wanted = text.lower().split()
-        updates: dict[Any, Any] = {
-            item.widget: gr.update(
-                visible=all(word in f"{item.path} {label(item.path)} {item.help}".lower() for word in wanted)
-            )
-            for item in self.fields
-        }
-        updates |= {piece: gr.update(visible=not wanted) for piece in self.beside.values()}
-        return updates | {
-            section: gr.update(visible=all(word in words for word in wanted))
-            for words, section in self.sections
-        }
+    def active(self, draft: Draft) -> list[Field]:
+        """The fields that belong to what is chosen in a draft."""
+        return self._active(self._chosen(draft))
 
     def _wrong(self, problems: dict[str, str], draft: Draft) -> dict[str, str]:
         owners = ((self.owner(path, draft), sentence) for path, sentence in problems.items())

@@ -74,7 +74,13 @@ def _health(history: History, job: Job, status: str, ahead: str) -> tuple[str, s
         return "ok", "What is done stays. Continue goes on with what is left."
     if is_preview(job):
         return "ok", "Nothing is written yet. Look at them first."
-    return "ok", f"{count(len(history.captioned), 'caption')} written." if isinstance(job, CaptionJob) else "Done."
+    number = count(len(history.captioned), "caption")
+    match job:
+        case CaptionJob():
+            return "ok", f"{number} written."
+        case EditCaptionsJob():
+            return "ok", f"{number} would change. Nothing is written." if job.dry_run else f"{number} changed."
+    return "ok", "Done."
 
 
 def _facts(history: History, job: Job) -> list[tuple[str, str]]:

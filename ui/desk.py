@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.data.words import count
 from engine.errors import JobError
 from engine.families.catalog import BASES, base_of
 from engine.jobs import TrainJob
@@ -79,6 +80,14 @@ class Desk:
             )
         return self.keep(draft)
 
+    def usual(self, draft: Draft) -> Draft:
+        """What would be proposed for its base model, with the person's answers; no more than those for a model that is not known."""
+        base = drafts.base_in(draft)
+        usual = drafts.with_base(draft, base) if base else {}
+        for path in ("model.name_or_path", "datasets.0.path"):
+            form.put(usual, path, form.get(draft, path, None))
+        return usual
+
     def with_pictures(self, draft: Draft, path: str) -> Draft:
         """The draft for another data set: what was proposed for the former one is proposed anew, what was written stays."""
         base = form.get(draft, "model.name_or_path", None)
@@ -105,7 +114,7 @@ class Desk:
 
     def choices(self, draft: Draft) -> Choices:
         library = self.studio.library
-        pictures = [(f"{name} · {len(library.pictures(name))} pictures", str(library.folder(name))) for name in library.names()]
+        pictures = [(f"{name} · {count(len(library.pictures(name)), 'picture')}", str(library.folder(name))) for name in library.names()]
         bases = [(f"{base.title}\n{_facts(base)}", base.name_or_path) for base in BASES if base.featured]
         others = [(f"{base.title} · {base.note}", base.name_or_path) for base in BASES]
         path, own = form.get(draft, "datasets.0.path", None), form.get(draft, "model.name_or_path", None)

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from engine.data.zips import export_zip
+from engine.data.files.zips import export_zip
 from engine.runs.atomic import replace_file
 from engine.runs.folder import EXPERTS
 

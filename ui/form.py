@@ -1,6 +1,7 @@
 """A Gradio form made from a pydantic model: one widget a field, keyed by its dotted path. It knows no job and no model family.
 
-This is the layout; what the widgets hold is in fields.py, and how a draft goes into them and comes out of them in answers.py.
+This is the layout; what the widgets hold is in fields.py, how a draft goes into them and comes out of them in answers.py, and which
+sections are open in folding.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import gradio as gr
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .answers import Form, check
+from .answers import Form, Section, check
 from .fields import (
     Field,
     as_written,
@@ -84,11 +85,10 @@ class _Layout:
                     if path in self.beside:
                         self.form.beside[path] = self.beside[path]()
         for path, info in parts:
-            before = len(self.form.fields)
-            with gr.Accordion(self.titles.get(path, label(path)), open=True) as section:
+            title = self.titles.get(path, label(path))
+            with gr.Accordion(title, open=False) as box:
                 self.part(path, info, conditions)
-            words = " ".join(f"{item.path} {label(item.path)} {item.help}" for item in self.form.fields[before:])
-            self.form.sections.append((f"{self.titles.get(path, '')} {words}".lower(), section))
+            self.form.sections.append(Section(path, title, box))
 
     def part(self, path: str, info: FieldInfo, conditions: Conditions) -> None:
         models = models_of(info.annotation)

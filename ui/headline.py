@@ -24,6 +24,9 @@ AT_THE_END = {
     "not learning": ("look", "It has hardly learned. Try a higher learning rate, or more steps."),
 }
 """The same, when it is done."""
+STRAYED = "Past its best: since step {step} samples are more like the pictures and less like their prompts."
+STRAYED_AT_THE_END = "Ready. Step {best} is the one: after step {step}, samples are more like the pictures and less like their prompts."
+"""The same, where it was the samples that told it."""
 
 LIKENESS = ("CLIP-I", "DINO", "CLIP-T")
 """Measurements of samples: like the pictures, like the pictures by their subject, like the prompts."""
@@ -72,12 +75,15 @@ def nearest(step: int, saved: Iterable[int]) -> int | None:
 def _with_verdict(card: Headline, history: History, said: Verdict, saved: list[int]) -> Headline:
     over = card.state == "completed"
     tone, words = (AT_THE_END if over else SENTENCES)[said.verdict]
+    if said.likeness_step is not None:
+        words = STRAYED_AT_THE_END if over else STRAYED
+    words = words.format(best=f"{said.best_step:,}", step=f"{said.likeness_step or 0:,}")
     if card.state == "stopped":
-        tone, words = "ok", f"{card.health[1]} {words.format(best=f'{said.best_step:,}')}"
+        tone, words = "ok", f"{card.health[1]} {words}"
     remark = f"{history.warnings[-1].message} {history.warnings[-1].hint}".strip() if history.warnings else ""
     has_door = said.verdict in {"learned", "overcooked"} or (over and said.verdict == "learning")
     return Headline(
-        card.state, card.share, card.left, (tone, words.format(best=f"{said.best_step:,}")), card.facts,
+        card.state, card.share, card.left, (tone, words), card.facts,
         behind=numbers(said), door=nearest(said.best_step, saved) if has_door else None, likeness=card.likeness, remark=remark,
     )  # fmt: skip
 

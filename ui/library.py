@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from engine.data.caption_sources import Said, all_said
-from engine.data.captions import read_caption
-from engine.data.clips import VIDEO_SUFFIXES, probe
-from engine.data.facts import look_at
-from engine.data.pictures import IMAGE_SUFFIXES, PictureError
+from engine.data.captions.sources import Said, all_said
+from engine.data.captions.text import read_caption
+from engine.data.files.clips import VIDEO_SUFFIXES, probe
+from engine.data.files.facts import look_at
+from engine.data.files.pictures import IMAGE_SUFFIXES, PictureError
+from engine.data.files.zips import Limits, clean, unpack
 from engine.data.report import Finding, findings
 from engine.data.scan import find_media
-from engine.data.zips import Limits, clean, unpack
 from engine.errors import JobError
 from engine.jobs import Dataset
 from engine.runs.atomic import replace_file, replace_text

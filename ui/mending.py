@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.data.pictures import IMAGE_SUFFIXES
+from engine.data.files.pictures import IMAGE_SUFFIXES
+from engine.data.files.undo import find_step
 from engine.data.report import Finding, mend, undo, undo_steps
 from engine.data.report.mending import Mended
-from engine.data.undo import find_step
 from engine.data.words import count, printable
 
 from .drawer import day
@@ -40,6 +40,11 @@ def rows(library: Library, found: Iterable[Finding]) -> list[Row]:
     wanting = [_row(library, one) for one in found if one.level != "ok"]
     well = [one.message.removesuffix(".") for one in found if one.level == "ok"]
     return [*wanting, *([Row(("ok", " · ".join(well), "", ""))] if well else [])]
+
+
+def files(library: Library, name: str, kind: str) -> list[Path]:
+    """The files of a kind of finding."""
+    return [path for one in library.findings(name) if one.kind == kind and one.level != "ok" for path in one.files]
 
 
 def mended(library: Library, name: str, kind: str) -> list[Note]:

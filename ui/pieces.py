@@ -111,6 +111,10 @@ def _finding(row: Row) -> str:
     )
 
 
+def hint(words: str) -> str:
+    return f'<p class="hint">{escape(words)}</p>'
+
+
 def bars(title: str, table: Sequence[tuple[str, int]], empty: str = "") -> str:
     """A histogram: a bar for each label."""
     top = max((number for _, number in table), default=0) or 1
@@ -129,7 +133,7 @@ def cropped(path: Path, size: tuple[int, int], box: tuple[float, float, float, f
         shares = {"left": left / width, "top": top / height, "width": (right - left) / width, "height": (bottom - top) / height}
         place = ";".join(f"{name}:{100 * share:.2f}%" for name, share in shares.items())
         frame = f'<i class="kept" style="{place}"></i>'
-    lines = "".join(f'<p class="hint">{escape(line)}</p>' for line in words if line)
+    lines = "".join(hint(line) for line in words if line)
     return f'<div class="crop" style="--shape:{width / height:.4f}"><img src="{escape(url(path))}" alt="">{frame}</div>{lines}'
 
 
@@ -200,7 +204,7 @@ def frames(
         pick = (
             button("In use" if mark else "Use this one", "use", "pick", step=step) if step in pickable else ""
         )
-        note = f"<em>{'by the loss' if step == best else ''}</em>"
+        note = f"<em>{'measured best' if step == best else ''}</em>"
         head += f'<th scope="col" class="{state} {mark}"><span>{escape(label)}</span>{note}{pick}</th>'
     for row, prompt in enumerate(prompts):
         cells = ""
@@ -231,13 +235,6 @@ def nothing(title: str, text: str, *ways: tuple[str, str]) -> str:
 
 def log(lines: list[str]) -> str:
     return f'<pre class="log" tabindex="0" aria-label="log">{escape(chr(10).join(lines)) or "Nothing yet."}</pre>'
-
-
-def picture(path: Path | None, alt: str, terms: list[tuple[str, str]]) -> str:
-    """One picture with the settings that made it."""
-    if path is None:
-        return nothing("Nothing drawn yet", alt)
-    return f'<figure class="drawn"><img src="{escape(url(path))}" alt="{escape(alt)}"><figcaption>{facts(terms, "")}</figcaption></figure>'
 
 
 def runs(rows: list[tuple[str, str, str, Path | None, list[tuple[str, str]]]]) -> str:

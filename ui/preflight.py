@@ -7,6 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import get_token, try_to_load_from_cache
 
+from engine.data.words import count
 from engine.errors import JobError
 from engine.families.catalog import BaseInfo, defaults_of, locate
 from engine.jobs import Job, TrainJob
@@ -93,7 +94,7 @@ def about_pictures(studio: Studio, draft: Draft) -> list[Note]:
     ]
     captions = [studio.library.caption(picture) for picture in pictures]
     if not notes:
-        notes.append(("ok", f"{len(pictures)} pictures, each with a caption", "", ""))
+        notes.append(("ok", f"{count(len(pictures), 'picture')}, {'each ' if len(pictures) > 1 else ''}with a caption", "", ""))
     trigger = str(form.get(draft, "trigger_word", None) or "").lower()
     without = [text for text in captions if text and "[trigger]" not in text and trigger not in text.lower()]
     if trigger and without:

@@ -29,7 +29,7 @@ class Sheet:
     pickable: frozenset[int]
     """Steps whose checkpoint is still there."""
     best: int | None = None
-    """That of them which lies next to where the run did best on pictures that were held back."""
+    """That of them which lies next to where the run did best by what was measured."""
 
     def row(self, index: int, steps: list[int]) -> list[Path | None]:
         return [self.cells.get((index, step)) for step in steps]

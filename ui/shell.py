@@ -12,7 +12,6 @@ from typing import Any
 
 import gradio as gr
 
-from engine.errors import JobError
 from engine.queue import Runner, RunRecord
 from engine.settings import load_settings
 
@@ -21,8 +20,8 @@ from .desk import Desk
 from .pieces import Piece
 from .studio import Studio
 from .tabs import datasets, run, sample, settings, tools, train
-from .theme import LAST_PAGE, REMEMBER_PAGE, TOGGLE_THEME
-from .wiring import Updates, on
+from .theme import FIRST_PAGE, LAST_PAGE, REMEMBER_PAGE, TOGGLE_THEME
+from .wiring import Updates, on, warned
 
 UNDECIDED = "?"
 """A tab of the browser that has just been opened has not been told yet which run it shows."""
@@ -142,15 +141,12 @@ class Window:
         travel = [*live, self.pages, self.drawer]
 
         on(self.tick.tick, self.follow, [self.shown, self.seen], live)
+        demo.load(None, None, self.pages, js=LAST_PAGE)
         page = gr.Textbox(visible=False)
-        everything = [
-            *travel,
-            *self.data.outputs,
-            *self.form.outputs,
-            *self.sample.outputs,
-            *self.settings.outputs,
-        ]
-        on(demo.load, self._load, page, everything, js=LAST_PAGE)
+        everything = [*live, *self.data.outputs, *self.form.outputs, *self.sample.outputs, *self.settings.outputs]
+        on(demo.load, lambda: self._load() | {page: "train" if self.studio.active() else "datasets"}, None, [page, *everything]).then(
+            None, page, self.pages, js=FIRST_PAGE
+        )
         for name, tab in (
             ("datasets", self.data_tab),
             ("train", self.train_tab),
@@ -198,23 +194,14 @@ class Window:
         on(self.sample.table.click, self._away, None, travel)
 
         on(self.data_tab.select, self.data.arrive, self.data.typing, self.data.outputs)
-        on(self.train_tab.select, self.form.open, self.form.typing, self.form.outputs)
+        on(self.train_tab.select, self.form.open, self.form.visit, self.form.outputs)
         on(self.sample_tab.select, lambda: self.sample.open(None), None, self.sample.outputs)
         on(self.tools_tab.select, self.tools.open, None, self.tools.outputs)
         on(self.settings_tab.select, self.settings.open, None, self.settings.outputs)
 
-    def _load(self, page: str) -> Updates:
+    def _load(self) -> Updates:
         """Everything as it is now: a reload, a second tab, a restart of the app."""
-        shown = self._decide()
-        updates = (
-            self.follow(shown, None)
-            | self.data.open()
-            | self.form.open()
-            | self.sample.open(None)
-            | self.settings.open()
-        )
-        busy = self.studio.active() is not None
-        return updates | {self.pages: gr.Tabs(selected=page or ("train" if busy else "datasets"))}
+        return self.follow(self._decide(), None) | self.data.open() | self.form.open() | self.sample.open(None) | self.settings.open()
 
     def _to_train(self, dataset: str | None) -> Updates:
         return self.form.prepare(dataset or self.studio.memory.get("dataset")) | self._open_run(None)
@@ -224,12 +211,10 @@ class Window:
         return self._example() if event.act == "example" else self.data.open() | {self.pages: gr.Tabs(selected="datasets")}
 
     def _example(self) -> Updates:
-        try:
+        with warned():
             name = self.studio.library.copy(datasets.EXAMPLE, datasets.EXAMPLE_NAME)
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="That did not work")
-            return {}
-        return self.data.open(name) | self._to_train(name)
+            return self.data.open(name) | self._to_train(name)
+        return {}
 
     def _mend(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
         """The buttons on the card beside the form."""
@@ -245,10 +230,8 @@ class Window:
         return updates | self._open_run(name) if name else updates
 
     def _continue(self, name: str) -> Updates:
-        try:
+        with warned():
             self.runner.resume(name)
-        except JobError as error:
-            gr.Warning(escape(str(error)), title="That did not work")
         return self._open_run(name)
 
     def _go_on(self, name: str, step: int | None, more: str) -> Updates:
@@ -268,11 +251,9 @@ class Window:
         if job is None or not chores.is_preview(job):
             return {}
         wish = drafts.free_name(job.name.removesuffix("-preview"), self.studio.names())
-        try:
+        with warned():
             return self._open_run(self.runner.submit(job.model_copy(update={"name": wish, "preview": 0})))
-        except JobError as error:
-            gr.Warning(escape(str(error)), title="That did not work")
-            return {}
+        return {}
 
     def _pick(self, name: str) -> Updates:
         return self.sample.open(name) | {
@@ -290,7 +271,7 @@ class Window:
 
     def _from_drawer(self, shown: str | None, event: gr.EventData) -> Updates:
         name = event.run
-        try:
+        with warned():
             match event.act:
                 case "open":
                     return self._open_run(name) | {self.drawer: gr.Sidebar(open=False)}
@@ -305,6 +286,4 @@ class Window:
                         f"Its folder stays where it is: {escape(name)}.", title="Off the list", duration=5
                     )
                     shown = None if shown == name else shown
-        except JobError as error:
-            gr.Warning(escape(str(error)), title="That did not work")
         return self.follow(shown, None)

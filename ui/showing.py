@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from engine.data.clips import VIDEO_SUFFIXES, probe
-from engine.data.crops import Box
-from engine.data.pictures import measure
+from engine.data.files.clips import VIDEO_SUFFIXES, probe
+from engine.data.files.pictures import measure
 from engine.data.preview import preview
 from engine.data.report import report
 from engine.data.report.counts import Counts
 from engine.data.scan import Item
+from engine.data.sizes.crops import Box
 from engine.data.words import count
 from engine.errors import JobError
 from engine.families.catalog import BASES, BaseInfo, base_of, defaults_of, multiple_of

@@ -17,14 +17,10 @@ PALETTE = {
 # fmt: on
 TOGGLE_THEME = """() => { const dark = document.body.classList.toggle('dark');
 localStorage.setItem('darkroom-theme', dark ? 'dark' : 'light'); }"""
-# Before Gradio starts: it reads the theme from the address only, and its first tab calls itself selected at once,
-# so the page that was open before a reload is put aside.
-HEAD = """<script>(() => { const theme = localStorage.getItem('darkroom-theme'), here = new URL(location);
-window.darkroomPage = sessionStorage.getItem('darkroom-page') || '';
-if (theme && !here.searchParams.has('__theme')) {
-here.searchParams.set('__theme', theme); location.replace(here); } })()</script>"""
+HEAD = f"<script>{(Path(__file__).parent / 'window.js').read_text(encoding='utf-8')}</script>"
 REMEMBER_PAGE = "() => {{ sessionStorage.setItem('darkroom-page', '{page}'); }}"
-LAST_PAGE = "() => window.darkroomPage"
+LAST_PAGE = "() => ({__type__: 'update', ...(window.darkroomPage ? {selected: window.darkroomPage} : {})})"
+FIRST_PAGE = "page => ({__type__: 'update', ...(window.darkroomPage || window.darkroomClicked ? {} : {selected: page})})"
 # Both are in the Gradio wheel. Their 500 and 600 files lack Latin letters: 400 and 700 only.
 SANS = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
 MONO = [gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"]

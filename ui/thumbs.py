@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from engine.data.clips import VIDEO_SUFFIXES, Cut, read_first
-from engine.data.pictures import decode
+from engine.data.files.clips import VIDEO_SUFFIXES, Cut, read_first
+from engine.data.files.pictures import decode
 from engine.runs.atomic import replace_file
 
 SMALL, LARGE = 320, 1280

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
 from typing import Any
 
 import gradio as gr
+
+from engine.errors import JobError
 
 Updates = dict[Any, Any]
 """Widget → its new value or properties; widgets that are not in it stay as they are."""
@@ -34,3 +38,12 @@ def _nothing_is_nothing(handler: Callable[..., Any]) -> Callable[..., Any]:
         return gr.skip() if isinstance(result, dict) and not result else result
 
     return call
+
+
+@contextmanager
+def warned(title: str = "That did not work") -> Iterator[None]:
+    """A fault that the person can mend becomes a message in the window, and what comes after the block goes on."""
+    try:
+        yield
+    except (JobError, OSError) as error:
+        gr.Warning(escape(str(error)), title=title)

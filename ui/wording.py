@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.data.undo import exchange
+from engine.data.files.undo import exchange
 from engine.data.words import count, printable
 from engine.errors import JobError
 from engine.jobs.tools import Append, Edit, FileName, Prepend, Replace, Template

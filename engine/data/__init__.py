@@ -1,14 +1,14 @@
 """From a folder of pictures to the order of batches: scan → captions → buckets → pixels → cache → batches.
 
-What is named here needs no torch. Pixels and the caches, which do, are in ``pixels`` and ``cache``.
+What is named here needs no torch. Pixels and the caches, which do, are in ``sizes.pixels`` and ``caches.cache``.
 """
 
 from .batches import Batches
-from .buckets import Bucket, Placed, bucket_of, place
-from .captions import apply_trigger, dropped, read_caption
-from .listing import find_pictures
-from .pictures import IMAGE_SUFFIXES, PictureError
+from .captions.text import apply_trigger, dropped, read_caption
+from .files.listing import find_pictures
+from .files.pictures import IMAGE_SUFFIXES, PictureError
 from .scan import Item, scan
+from .sizes.buckets import Bucket, Placed, bucket_of, place
 
 __all__ = [
     "IMAGE_SUFFIXES", "Batches", "Bucket", "Item", "PictureError", "Placed", "apply_trigger", "bucket_of",

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .buckets import Placed
 from .chance import number
+from .sizes.buckets import Placed
 
 LONGEST_CYCLE = 1000
 """Batches after which the weights have come out exactly; weights that would need more are rounded to thousandths of all."""

@@ -22,9 +22,9 @@ from ..events import Event, Phase, Progress, Warned
 from ..jobs import Dataset
 from ..runs.atomic import replace_text
 from ..settings import load_settings, resolve
-from .notes import Notes
-from .pictures import digest
-from .room import Use, touch
+from .caches.room import Use, touch
+from .files.notes import Notes
+from .files.pictures import digest
 from .samples import HUB, is_elsewhere, samples_of
 from .words import count, listed, printable
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ..jobs import Dataset
-from .buckets import Bucket, place
-from .clips import Cut, read_first
-from .crops import Box, crop_box
-from .pictures import PictureError, decode
+from .files.clips import Cut, read_first
+from .files.pictures import PictureError, decode
 from .scan import Item
+from .sizes.buckets import Bucket, place
+from .sizes.crops import Box, crop_box
+from .sizes.references import SizeOf, with_own_sizes
 from .words import printable
 
 COLUMNS, ROWS = 5, 4
@@ -45,6 +46,8 @@ class Shown:
     """How often it comes in a round."""
     moves: bool = False
     """Whether the part is another one each time."""
+    references: tuple[Bucket, ...] = ()
+    """Sizes of its reference pictures, where the model is shown them in sizes of their own."""
 
     @property
     def kept(self) -> float:
@@ -63,20 +66,24 @@ class Shown:
             "path": printable(self.item.path), "dataset": self.item.dataset, "width": self.item.width, "height": self.item.height,
             "bucket": list(self.bucket), "box": [round(side, 1) for side in self.box], "kept": round(self.kept, 4),
             "scale": round(self.scale, 4), "repeats": self.repeats, "moves": self.moves,
+            "references": [list(size) for size in self.references],
         }  # fmt: skip
 
 
-def preview(datasets: Sequence[Dataset], items: Sequence[Item], resolution: int | Sequence[int], multiple: int) -> list[Shown]:
+def preview(
+    datasets: Sequence[Dataset], items: Sequence[Item], resolution: int | Sequence[int], multiple: int, reference_size: SizeOf | None = None
+) -> list[Shown]:
     """Each picture at each of its sizes, in the order of ``items``; mirrored copies are left out. JobError for what is too small.
 
-    ``resolution`` is what the model is made for, ``multiple`` what its sides are multiples of.
+    ``resolution`` is what the model is made for, ``multiple`` what its sides are multiples of, ``reference_size`` how large it is shown
+    reference pictures.
     """
     found = []
-    for placed in place(datasets, items, resolution, multiple):
+    for placed in with_own_sizes(reference_size, items, place(datasets, items, resolution, multiple)):
         item = items[placed.item]
         if not (item.flip or item.flip_y):
             moves = datasets[item.dataset].random_crop or datasets[item.dataset].random_scale
-            found.append(Shown(item, placed.bucket, crop_box(item.width, item.height, placed.bucket, item.focus), placed.repeats, moves))
+            found.append(Shown(item, placed.bucket, crop_box(item.width, item.height, placed.bucket, item.focus), placed.repeats, moves, placed.shown))
     return found
 
 
@@ -136,6 +143,7 @@ def told(one: Shown) -> str:
     words = [f"{one.bucket[0]} × {one.bucket[1]}", f"{_percent(one.kept)} shown"]
     words += [f"enlarged {one.scale:.2g} times"] if one.scale > 1.005 else []
     words += ["moves"] if one.moves else []
+    words += [f"reference {width} × {height}" for width, height in one.references]
     return ", ".join(words)
 
 

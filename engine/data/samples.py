@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from ..errors import JobError
 from ..jobs import Dataset
-from .captions import decode_text
-from .metadata import COLUMNS, NoCaptions, caption_in, parse
-from .pictures import IMAGE_SUFFIXES
+from .captions.metadata import COLUMNS, NoCaptions, caption_in, parse
+from .captions.text import decode_text
+from .files.pictures import IMAGE_SUFFIXES
 from .words import listed, printable
 
 HUB = "hf://"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ..errors import JobError
 from ..events import Warned
-from ..families.catalog import defaults_of, multiple_of
+from ..families.catalog import defaults_of, multiple_of, reference_size_of
 from ..jobs import Dataset, TrainJob, load_job
 from ..settings import load_settings, resolve
 from .scan import Item, scan
+from .sizes.references import SizeOf
 from .words import printable
 
 
@@ -30,6 +31,8 @@ class Setup:
     seed: int = 42
     notes: list[Warned] = field(default_factory=list)
     """What a person should know of the data, such as files that are left out."""
+    reference_size: SizeOf | None = None
+    """How large the model is shown reference pictures, where that is not the size of their picture."""
 
     def place_for(self, out: Path | None = None) -> Path:
         """A folder for what is drawn of it: ``out``, or one in the cache. JobError if it is in a data set."""
@@ -60,4 +63,5 @@ def open_setup(source: Path, resolution: int | None = None, base: str | None = N
     notes: list[Warned] = []
     items = [item for index, one in enumerate(datasets) for item in scan(one, index=index, notes=notes)]
     size, seed = (job.train.batch_size, job.train.seed) if job else (1, 42)
-    return Setup(job.name if job else path.name or "data", datasets, items, wanted, multiple_of(model, arch) if model else 16, size, seed, notes)
+    shows = reference_size_of(model, arch, job.model.model_kwargs if job else {}) if model else None
+    return Setup(job.name if job else path.name or "data", datasets, items, wanted, multiple_of(model, arch) if model else 16, size, seed, notes, shows)

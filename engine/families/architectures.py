@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .defaults import ModelDefaults
+from .reference_sizes import a_million, up_to_a_million
 from .rows import FamilyInfo, Kohya
 
 _WAN = ModelDefaults(
@@ -94,6 +95,7 @@ ARCHITECTURES = (
         dotted="flux2:Flux2",
         task="edit",
         pipelines=("Flux2Pipeline",),
+        reference_size=up_to_a_million,
         defaults=ModelDefaults(guidance_scale=4.0, max_sequence_length=512),
         kohya=Kohya("Flux.2-dev", "https://github.com/black-forest-labs/flux2", "flux2", "networks.lora_flux_2"),
     ),
@@ -103,6 +105,7 @@ ARCHITECTURES = (
         dotted="flux2:Flux2Klein",
         task="edit",
         pipelines=("Flux2KleinPipeline",),
+        reference_size=up_to_a_million,
         arch_names=("flux2_klein_4b", "flux2_klein_9b"),
         defaults=ModelDefaults(guidance_scale=4.0, max_sequence_length=512),
         kohya=Kohya("Flux.2-klein-4b", "https://github.com/black-forest-labs/flux2", "flux2", "networks.lora_flux_2"),
@@ -175,6 +178,7 @@ ARCHITECTURES = (
         dotted="qwen_edit:QwenImageEditPlus",
         task="edit",
         pipelines=("QwenImageEditPlusPipeline",),
+        reference_size=a_million,
         defaults=ModelDefaults(sample_steps=40, guidance_scale=4.0, resolution=[1024]),
         kohya=Kohya("Qwen-Image-Edit-Plus", "https://github.com/QwenLM/Qwen-Image", "qwen_image_edit", "networks.lora_qwen_image"),
     ),
@@ -292,7 +296,26 @@ ARCHITECTURES = (
         dotted="pixart:PixArtSigma",
         task="image",
         pipelines=("PixArtSigmaPipeline",),
+        arch_names=("pixart",),
         defaults=ModelDefaults(sample_steps=20, guidance_scale=4.5, max_sequence_length=300, resolution=[1024]),
+        experimental=True,
+    ),
+    FamilyInfo(
+        name="prx",
+        title="PRX",
+        dotted="prx:Prx",
+        task="image",
+        pipelines=("PRXPipeline",),
+        defaults=ModelDefaults(width=512, height=512, guidance_scale=5.0, resolution=[512]),
+        experimental=True,
+    ),
+    FamilyInfo(
+        name="prx_pixel",
+        title="PRXPixel",
+        dotted="prx:PrxPixel",
+        task="image",
+        pipelines=("PRXPixelPipeline",),
+        defaults=ModelDefaults(guidance_scale=5.0),
         experimental=True,
     ),
     FamilyInfo(
@@ -302,6 +325,15 @@ ARCHITECTURES = (
         task="image",
         pipelines=("Krea2Pipeline",),
         defaults=ModelDefaults(sample_steps=52, guidance_scale=3.5, max_sequence_length=512),
+        experimental=True,
+    ),
+    FamilyInfo(
+        name="ideogram4",
+        title="Ideogram 4",
+        dotted="ideogram4:Ideogram4",
+        task="image",
+        pipelines=("Ideogram4Pipeline",),
+        defaults=ModelDefaults(sample_steps=48, guidance_scale=7.0, max_sequence_length=2048),
         experimental=True,
     ),
     FamilyInfo(

@@ -90,6 +90,8 @@ class ModelFamily(ABC):
     denoiser_part: ClassVar[str] = "transformer"
     experts: ClassVar[tuple[str, ...]] = ()
     """Further denoisers of the pipeline, for other noise levels."""
+    drawing_parts: ClassVar[tuple[str, ...]] = ()
+    """Further models that are asked only while pictures are drawn: never trained, and on the device only then."""
     kwargs: Mapping[str, Any] = {}
     """Settings of its own, in ``model.model_kwargs``, and their defaults."""
     guests: ClassVar[Mapping[str, Guest]] = {}
@@ -100,6 +102,8 @@ class ModelFamily(ABC):
     """Names in saved LoRA files that most tools read for this family."""
     objective: ClassVar[Literal["flow", "denoising"]] = "flow"
     """What ``predict`` answers: the velocity of rectified flow, or what the scheduler's ``prediction_type`` says."""
+    bypasses_guidance: bool | None = None
+    """Whether it is trained as if it had no guidance embedding, and drawn with it. None: it has none to bypass."""
     is_video: ClassVar[bool] = False
     min_controls: ClassVar[int] = 0
     """Reference pictures that must go with a prompt."""
@@ -139,9 +143,19 @@ class ModelFamily(ABC):
         """All denoisers of the pipeline."""
         return cls.denoiser_part, *cls.experts
 
+    @classmethod
+    def model_parts(cls) -> tuple[str, ...]:
+        """All that is loaded after texts and pictures are encoded, and held alike."""
+        return *cls.denoiser_parts(), *cls.drawing_parts
+
     @property
     def denoisers(self) -> list[torch.nn.Module]:
         return [getattr(self.pipe, part) for part in self.denoiser_parts()]
+
+    @classmethod
+    def trained_parts(cls, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+        """Denoisers that learn, with these settings of ``model.model_kwargs``."""
+        return cls.denoiser_parts()
 
     @property
     def stages(self) -> tuple[Stage, ...]:

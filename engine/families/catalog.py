@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,13 +51,29 @@ def defaults_of(name_or_path: str, arch: str | None = None) -> ModelDefaults:
     return base.defaults if base else FAMILIES[arch].defaults if arch in FAMILIES else ModelDefaults()
 
 
-def multiple_of(name_or_path: str, arch: str | None = None) -> int:
-    """What the sides of pictures are multiples of for a model: its family's, or what an autoencoder of its own asks for."""
+def info_of(name_or_path: str, arch: str | None = None) -> FamilyInfo | None:
+    """The row of a model's family; None where neither the table nor this computer has the model and no family is named."""
     folder, base = locate(name_or_path), base_of(name_or_path)
     if folder:
         arch = family_name(arch, pipeline_in(folder), folder)
     name = family_name(arch, None) if arch else base.family if base else None
-    multiple = FAMILIES[name].pixel_multiple if name else FamilyInfo.pixel_multiple
+    return FAMILIES[name] if name else None
+
+
+def reference_size_of(name_or_path: str, arch: str | None, settings: Mapping[str, object]) -> Callable[[int, int, tuple[int, int]], tuple[int, int]] | None:
+    """Width and height of a reference picture, and those of the picture that it is shown beside → the size at which it is shown.
+
+    ``settings`` are those of model.model_kwargs. None where it has the size of the picture.
+    """
+    info, multiple = info_of(name_or_path, arch), multiple_of(name_or_path, arch)
+    shows = info.reference_size if info else None
+    return (lambda width, height, beside: shows(width, height, beside, multiple, bool(settings.get("match_target_res")))) if shows else None
+
+
+def multiple_of(name_or_path: str, arch: str | None = None) -> int:
+    """What the sides of pictures are multiples of for a model: its family's, or what an autoencoder of its own asks for."""
+    folder, info = locate(name_or_path), info_of(name_or_path, arch)
+    multiple = info.pixel_multiple if info else FamilyInfo.pixel_multiple
     file = folder / "vae" / "config.json" if folder else None
     if file and file.is_file():
         config = json.loads(file.read_text(encoding="utf-8"))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from diffusers import FluxPipeline
+from diffusers.models.embeddings import CombinedTimestepTextProjEmbeddings
+from torch import nn
 
 from .base import ModelFamily
 from .layout import pack, unpack
@@ -19,6 +24,7 @@ class Flux(ModelFamily):
     text_parts = ("text_encoder", "text_encoder_2")
     word_keys = {"text_encoder": "clip_l", "text_encoder_2": "t5xxl"}
     decorated = "prompt_embeds"
+    bypasses_guidance = False
 
     def encode_prompts(self, prompts):
         length = self.defaults.max_sequence_length or 512
@@ -33,16 +39,18 @@ class Flux(ModelFamily):
     def predict(self, noisy, sigma, cond):
         text = cond["prompt_embeds"]
         tokens, ids = self.image_tokens(noisy, cond)
-        velocity = self.denoiser(
-            hidden_states=tokens,
-            encoder_hidden_states=text,
-            pooled_projections=cond["pooled_prompt_embeds"],
-            timestep=sigma,
-            guidance=torch.ones_like(sigma) if self.has_guidance_embedding else None,
-            img_ids=ids,
-            txt_ids=text.new_zeros(text.shape[1], 3),
-            return_dict=False,
-        )[0]
+        bypassed = self.bypasses_guidance and self.has_guidance_embedding
+        with without_guidance(self.denoiser.time_text_embed) if bypassed else nullcontext():
+            velocity = self.denoiser(
+                hidden_states=tokens,
+                encoder_hidden_states=text,
+                pooled_projections=cond["pooled_prompt_embeds"],
+                timestep=sigma,
+                guidance=torch.ones_like(sigma) if self.has_guidance_embedding else None,
+                img_ids=ids,
+                txt_ids=text.new_zeros(text.shape[1], 3),
+                return_dict=False,
+            )[0]
         return unpack(velocity, like=noisy)
 
     @property
@@ -55,3 +63,13 @@ class Flux(ModelFamily):
 
     def wants_negative(self, request):
         return not self.has_guidance_embedding and request.guidance > 1
+
+
+@contextmanager
+def without_guidance(embedding: nn.Module) -> Iterator[None]:
+    """Inside, time and text are embedded as in a model that has no guidance embedding."""
+    embedding.forward = lambda time, guidance, text: CombinedTimestepTextProjEmbeddings.forward(embedding, time, text)
+    try:
+        yield
+    finally:
+        del embedding.forward

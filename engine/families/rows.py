@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .defaults import ModelDefaults
+from .reference_sizes import ReferenceSize
 
 Task = Literal["image", "edit", "video"]
 
@@ -45,6 +46,8 @@ class FamilyInfo:
     """None: its name and the diffusers library stand in saved files."""
     experimental: bool = False
     """It passes the same tests; few people have trained with it."""
+    reference_size: ReferenceSize | None = None
+    """How large a reference picture is shown, where that is not the size of the picture that it is shown beside."""
     pixel_multiple: int = 16
     """Sides of a picture are multiples of this, where its autoencoder is the usual one."""
 

@@ -125,11 +125,16 @@ class TwoExperts(Wan21):
     experts = ("transformer_2",)
     kwargs = {"train_high_noise": True, "train_low_noise": True}
 
+    @classmethod
+    def trained_parts(cls, kwargs):
+        wanted = {**cls.kwargs, **kwargs}
+        return tuple(part for part, flag in zip(cls.denoiser_parts(), ("train_high_noise", "train_low_noise"), strict=True) if wanted[flag])
+
     @property
     def stages(self):
         boundary = self.pipe.config.boundary_ratio
         high, low = Stage("transformer", boundary, 1.0, "high_noise"), Stage("transformer_2", 0.0, boundary, "low_noise")
-        chosen = tuple(stage for stage in (high, low) if self.kwargs[f"train_{stage.title}"])
+        chosen = tuple(stage for stage in (high, low) if stage.part in self.trained_parts(self.kwargs))
         if not chosen:
             raise JobError("Neither of the two experts is trained.", "Set train_high_noise or train_low_noise to true.")
         return chosen

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from ..errors import JobError
 from .base import Strict
 from .networks import Lora
 
@@ -85,3 +86,12 @@ def _a_t2i_unless_said(value: Any) -> Any:
 
 
 AdapterSection = Annotated[ControlNet | T2i | ControlLora | IpAdapter | Redux, Field(discriminator="type"), BeforeValidator(_a_t2i_unless_said)]
+WHERE = (
+    "control_net is for Stable Diffusion 1.5 to 3.5 and FLUX.1, t2i and ip for Stable Diffusion 1.5 to XL, control_lora and redux for FLUX.1; "
+    "an edit model takes control pictures by itself."
+)
+
+
+def none_for(kind: str, title: str) -> JobError:
+    """There is no adapter of that type for a model."""
+    return JobError(f"There is no adapter of the type {kind} for {title}.", f"Choose another type: {WHERE}")

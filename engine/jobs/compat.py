@@ -15,11 +15,13 @@ from pydantic import AliasChoices
 from ..errors import JobError
 from ..events import Warned
 from . import compat_keys as keys
-from .base import SampleItem, Strict
+from .base import SampleItem, SampleSettings, Strict
 from .compat_adapters import read_adapter
 from .compat_extract import read_extract
 from .compat_objectives import check_unwise, read_captions, read_objectives
+from .compat_pairs import read_opposites, read_pairs
 from .compat_prompts import split_flags
+from .compat_vae import read_vae
 from .compat_validation import read_validation
 from .compat_words import read_words
 from .data import Dataset
@@ -32,6 +34,8 @@ OURS: dict[str, tuple[type[Strict], ...]] = {
 }  # fmt: skip
 """Section of its file → the models whose keys are passed on as they are."""
 Section = dict[str, Any]
+TEXT_BITS = {8: "int8", 4: "nf4"}
+"""Bits → the qtype_te of the same library."""
 _ADAPTERS: dict[str, type[Adapter]] = {"lora": Lora, "lokr": Lokr, "dora": Dora}
 
 
@@ -51,24 +55,27 @@ def unwrap(data: Mapping[str, Any], name: str | None = None) -> tuple[dict[str, 
     name = name or config.get("name")
     if not name:
         raise JobError("config.name is missing.", "Give the run a name there, or with --name.")
-    process = _only_process(data.get("job", "extension"), config.get("process"))
-    reader = _Reader(str(name))
+    process, kind = _only_process(data.get("job", "extension"), config.get("process"))
+    reader = _Reader(str(name), kind)
     if isinstance(meta := data.get("meta"), Mapping) and set(meta) - {"name", "version"}:
         reader.note("meta is not written into the files yet.")
     if data.get("job") == "extract":
         return read_extract(_filled(config, str(name)), str(name), reader.note), reader.notes
+    if data.get("job") == "train" and kind == "vae":
+        return read_vae(_filled(process, str(name)), str(name), reader.note), reader.notes
     return reader.job(_filled(process, str(name)))
 
 
-def _only_process(job: Any, processes: Any) -> Section:
+def _only_process(job: Any, processes: Any) -> tuple[Section, str]:
+    """The one process, and its type."""
     if not isinstance(processes, list) or not processes or not isinstance(processes[0], Mapping):
         raise JobError("config.process has no job in it.", "It is a list with one entry that has a type.")
     if len(processes) > 1:
         raise JobError(f"config.process has {len(processes)} entries.", "Put each into a file of its own, and give all files to run.")
     kind = processes[0].get("type")
-    if job != "extract" and (job not in ("extension", "train") or kind not in keys.TRAINERS):
+    if job != "extract" and (job, kind) != ("train", "vae") and (job not in ("extension", "train") or kind not in keys.TRAINERS):
         raise JobError(f"Jobs of the type {job}/{kind} are not supported yet.", f"Supported are {', '.join(keys.TRAINERS)}.")
-    return {key: value for key, value in processes[0].items() if key != "type"}
+    return {key: value for key, value in processes[0].items() if key != "type"}, str(kind)
 
 
 def _filled(value: Any, name: str) -> Any:
@@ -91,8 +98,8 @@ def _variable(match: re.Match[str]) -> str:
 class _Reader:
     """Reads one job, section by section, and collects the notes."""
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, kind: str):
+        self.name, self.kind = name, kind
         self.notes: list[Warned] = []
         self.idle: list[str] = []
 
@@ -105,13 +112,17 @@ class _Reader:
         words = read_words(process, self.note)
         job |= words
         trigger = job["trigger_word"] or words.get("embedding", {}).get("trigger")
-        if slider := _given(_section(process.pop("slider", None) or {}, "slider")):
-            job["slider"] = {key: value for key, value in slider.items() if key in Slider.model_fields}
-            self.idle += [f"slider.{key}" for key in slider if key not in Slider.model_fields]
+        slider = _given(_section(process.pop("slider", None) or {}, "slider"))
+        first = process.pop("first_sample", None)
         if replacements := process.pop("replacements", None):
             job["replacements"] = replacements
         self.section("process", process, "")
         train, sample = _section(parts["train"], "train"), _section(parts["sample"], "sample")
+        if self.kind == keys.PAIRS:
+            job["pair_slider"], datasets = read_pairs(slider, train, self.note)
+        elif slider:
+            job["slider"] = {key: value for key, value in slider.items() if key in Slider.model_fields}
+            self.idle += [f"slider.{key}" for key in slider if key not in Slider.model_fields]
         if not train.pop("disable_sampling", False):
             sample.setdefault("skip_first_sample", train.pop("skip_first_sample", False))
         else:
@@ -125,12 +136,21 @@ class _Reader:
             job["adapter"] = read_adapter(_section(adapter, "adapter"), train, sample, lambda given: self.network(given, arch), self.note)
             if network:
                 self.note("network is left out: here an adapter is trained alone.", "Make two jobs of it.")
-        job["network"] = {"type": "none"} if adapter or (words and not network) else self.network(network, arch)
+        untrained = train.get("train_unet", True) is False and not train.get("train_text_encoder", False)
+        alone = adapter or (words and (untrained or not network))
+        job["network"] = {"type": "none"} if alone else self.network(network, arch)
+        if alone:
+            train.pop("train_unet", None)
         datasets = read_captions(train, [_section(one, "datasets") for one in datasets], self.note)
+        if (opposites := read_opposites(datasets, self.note)) and not job.get("pair_slider"):
+            job["pair_slider"] = opposites
         job["datasets"] = [self.dataset(one, i, trigger) for i, one in enumerate(datasets)]
         job["validation"] = read_validation(train.pop("validation_config", None), self.note)
         job["train"] = self.train(train | ({"seed": seed} if seed is not None else {}), job["model"].get("arch"), "embedding" in words)
         job["sample"] = self.sample(sample)
+        if first:
+            own = self.sample(_section(first, "first_sample"))
+            job["first_sample"] = {key: value for key, value in own.items() if key in SampleSettings.model_fields}
         job["save"] = self.save(_section(parts["save"], "save"), whole=job["network"]["type"] == "full" or job["train"].get("merge_network_on_save", False))
         job["logging"] = self.section("logging", _given(_section(parts["logging"], "logging")) | logging, "logging.")
         if self.idle:
@@ -180,10 +200,23 @@ class _Reader:
             given["compile"] = "blocks"
         if given.pop("auto_memory", False):  # its older name
             given.setdefault("layer_offloading", True)
+        self.text_bits(given)
         for key, kind in (("quantize", "qtype"), ("quantize_te", "qtype_te")):
             if not given.get(key, given.get("quantize")):
                 given.pop(kind, None)  # its app writes kinds of its own there, or nothing
         return _given(self.section("model", given, "model."))
+
+    def text_bits(self, given: Section) -> None:
+        """Its older way to hold the text encoders in few bits, by bitsandbytes."""
+        bits = given.pop("text_encoder_bits", None) or 16
+        if bits not in TEXT_BITS:
+            if bits != 16:
+                self.note(f"model.text_encoder_bits {bits} is left out: it is 16, 8 or 4.")
+            return
+        if given.get("quantize_te"):
+            return self.note("model.text_encoder_bits is left out: quantize_te and qtype_te say how the text encoders are held.")
+        given |= {"quantize_te": True, "qtype_te": TEXT_BITS[bits]}
+        self.note(f"model.text_encoder_bits {bits} is quantize_te with qtype_te {TEXT_BITS[bits]} here, for all text encoders.")
 
     def network(self, given: Section | None, arch: str | None) -> Section:
         if not given:
@@ -247,11 +280,16 @@ class _Reader:
             self.note(f"datasets[{index}] leaves out a number between control_path_1 and 3: the folders that are given follow one another.")
         if folders:
             given["control_path"] = folders if isinstance(folders, list) else [folders]
-        made = given.get("controls") or []
-        for kind in made if isinstance(made, list) else [made]:
-            if kind not in keys.CONTROLS:
-                hint = keys.MADE_ELSEWHERE.get(str(kind), "Take it out to train without.")
-                raise JobError(f"datasets[{index}].controls asks for {kind}, which is not supported yet.", hint)
+        made = given.pop("controls", None) or []
+        made = made if isinstance(made, list) else [made]
+        given["controls"] = [kind for kind in made if kind in keys.CONTROLS]
+        for kind in dict.fromkeys(map(str, made)):
+            if kind not in keys.CONTROLS | keys.SUBJECTS.keys():
+                raise JobError(f"datasets[{index}].controls asks for {kind}, which is not supported yet.", "Take it out to train without.")
+            if kind in keys.SUBJECTS and not given.get(keys.SUBJECTS[kind][1]):  # a folder that is given counts
+                key = keys.SUBJECTS[kind][0]
+                given[key] = ["a person"]
+                self.note(f"datasets[{index}].controls: {kind} looks for a person here.", f"Set {key} to what is in the pictures.")
 
     def sizes(self, given: Section, index: int) -> None:
         """buckets: false are squares there, and squares are enlarged to the resolution; its zoom works on them alone."""
@@ -291,8 +329,8 @@ class _Reader:
             given.pop("embedding_lr", None)
         if given.pop("unload_text_encoder", False):
             self.note("train.unload_text_encoder makes AI Toolkit train with the trigger words alone; here the captions are used.")
-        if given.pop("bypass_guidance_embedding", False) and (arch or "").split(":")[0] not in ("flex1", "flex2"):  # which are always trained so
-            self.note("train.bypass_guidance_embedding is not supported yet: the model is given a guidance of 1 instead.")
+        if (arch or "").split(":")[0] not in ("flux", "flux_schnell", "flux_kontext"):  # its app always writes one; of these families, Flex is always trained so
+            given.pop("bypass_guidance_embedding", None)
         if given.get("max_denoising_steps") == 1000:
             del given["max_denoising_steps"]
         return self.section("train", given, "train.")

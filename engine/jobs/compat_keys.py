@@ -9,7 +9,9 @@ from typing import Any
 
 Keys = dict[str, dict[str, Any]]
 
-TRAINERS = ("sd_trainer", "diffusion_trainer", "ui_trainer", "textual_inversion_trainer", "concept_slider", "concept_replacer")
+PAIRS = "image_reference_slider_trainer"
+"""Its slider from pairs of pictures."""
+TRAINERS = ("sd_trainer", "diffusion_trainer", "ui_trainer", "textual_inversion_trainer", "concept_slider", "concept_replacer", PAIRS)
 """Types of process that train a LoRA or all weights."""
 
 ARCHS = {
@@ -61,7 +63,7 @@ NO_EFFECT: dict[str, set[str]] = {
     },
     "network": {"layer_offloading", "lorm", "old_lokr_format", "split_multistage_loras"},
     "train": {
-        "adapter_assist_type", "adapter_lr", "attention_backend", "bypass_guidance_embedding", "cache_text_embeddings",
+        "adapter_assist_type", "adapter_lr", "attention_backend", "cache_text_embeddings",
         "max_loss_debug", "max_negative_prompts", "noise_scheduler", "num_train_timesteps", "paramiter_swapping_factor", "refiner_lr",
         "sdp", "show_turbo_outputs", "train_refiner", "xformers",
         "batch_noise_correction_scale", "correct_pred_norm_multiplier", "signal_amplification_strength", "signal_correction_noise_scale",
@@ -83,12 +85,11 @@ NO_EFFECT: dict[str, set[str]] = {
 
 LATER: Keys = {
     # something differs without them → the value that changes nothing
-    "process": {"first_sample": None, "guidance": None},
+    "process": {"guidance": None},
     "model": {
         "in_context": False,
         "model_paths": {},
-        "refiner_name_or_path": None, "split_model_over_gpus": False, "text_encoder_bits": 16,
-        "unconditional_lora_path": None, "use_flux_cfg": False,
+        "refiner_name_or_path": None, "split_model_over_gpus": False, "unconditional_lora_path": None, "use_flux_cfg": False,
     },
     "network": {"all_layers": False},
     "train": {
@@ -104,7 +105,7 @@ LATER: Keys = {
     },
     "item": {"do_cfg_norm": False},
     "dataset": {
-        "augments": [], "batch_size": None, "extra_values": [], "unconditional_path": None,
+        "augments": [], "batch_size": None, "extra_values": [],
     },
     "logging": {},
 }  # fmt: skip
@@ -118,18 +119,15 @@ OWN_SIZES = ("flux2", "qwen_image_edit_plus")
 """What the names of families begin with that show reference pictures at sizes of their own."""
 
 COSTS = {
-    "text_encoder_bits": "more memory is needed",
+    "split_model_over_gpus": "the model has to find room on one card; low_vram and layer_offloading help",
+    "all_layers": "norms and embeddings are not trained, for only ComfyUI reads such files; transformer_only: false reaches all layers that can carry a network",
 }
-"""Those of LATER that cost something else than a different result."""
+"""Those of LATER of which something else is to be said than that the result will differ."""
 
 CONTROLS = {"depth", "line", "pose"}
 """Its kinds of made control pictures that are reference pictures there too: its mask says what is learned, its inpaint what is drawn anew."""
-MADE_ELSEWHERE = {
-    "mask": "Make masks with a mask job, and give their folder as mask_path.",
-    "sapiens2_mask": "Make masks with a mask job, and give their folder as mask_path.",
-    "inpaint": "Make pictures without their subject with a controls job, and give their folder as inpaint_path.",
-}
-"""How a person comes by those."""
+SUBJECTS = {"mask": ("auto_mask", "mask_path"), "sapiens2_mask": ("auto_mask", "mask_path"), "inpaint": ("auto_inpaint", "inpaint_path")}
+"""Those, and the key that does it here, and the one of a folder with them."""
 
 REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     # without them something else would be trained → the value that changes nothing, and what they ask for
@@ -137,7 +135,7 @@ REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     },
     "model": {},
     "network": {},
-    "train": {"train_unet": (True, "training without the denoiser")},
+    "train": {},
     "ema": {},
     "save": {},
     "sample": {},

@@ -52,10 +52,6 @@ UNWISE: dict[str, dict[str, tuple[Any, str, str]]] = {
         "standardize_latents": (False, "gives all pictures the same mean colours, and the model learns to draw so.", _CONTRAST),
         "target_noise_multiplier": (1.0, "makes the right answer a wrong one.", "Take noise_multiplier, which changes the noise on both sides."),
         "target_norm_std": (None, "wants answers as strong as pure noise, which right ones are not.", "Leave it out."),
-        "train_turbo": (
-            False, "works with one sampler of SDXL alone, and needs the memory to take its decoder apart.",
-            "Take t0_loss_target with timestep_type one_step to eight_step: the same on latents.",
-        ),
         "weight_jitter": (0.0, "is read by none of its trainings.", "Take network.dropout against learning by heart."),
     },
     "dataset": {"standardize_images": (False, "gives all pictures the same mean colours, and the model learns to draw so.", _CONTRAST)},
@@ -84,6 +80,12 @@ def read_objectives(given: Section, note: Note) -> Section:
         given |= {"loss_type": "mse", "mean_flow": True}
         note("train.loss_type mean_flow is our mean_flow: the way to the picture in one step, from every noise level.", "Draw its samples with sample_steps 1.")
     _read_guidance(given, note)
+    if given.pop("train_turbo", False):
+        given["t0_loss_target"] = True
+        note(
+            "train.train_turbo is our t0_loss_target: the picture that one large step leads to is compared, and not the answer.",
+            "timestep_type one_step to eight_step practises the levels of so few steps. It is experimental.",
+        )
     target = given.pop("loss_target", "noise")
     if target == "source":
         note("train.loss_target source is the plain loss: its weights undo what it changes.")

@@ -145,12 +145,16 @@ class Dataset(Strict):
     """Folder with a mask for each picture, under the same name: what is white is learned, what is black is not."""
     alpha_mask: bool = False
     """The pictures are their own masks: what is transparent is not learned."""
+    auto_mask: Annotated[list[str], BeforeValidator(_as_list)] = []
+    """Words for what is learned of each picture, such as a person: a model (CLIPSeg) looks for it when a training starts, and the masks are kept in the cache."""
     invert_mask: bool = False
     """What is black, or transparent, is learned, and the rest is not."""
     mask_min_value: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How much black still counts: 0.1 lets the rest of the picture be learned a little."""
     inpaint_path: str | None = None
     """Folder with a copy of each picture, under the same name, of which a part is erased: what is transparent there is drawn anew, and the rest is shown to the model. For Flex.2."""
+    auto_inpaint: Annotated[list[str], BeforeValidator(_as_list)] = []
+    """Words for what is drawn anew of each picture, such as a person: a model (CLIPSeg) looks for it when a training starts. For Flex.2."""
     allow_missing: bool = False
     """A picture without a mask is learned whole, and one that is not in inpaint_path is drawn as a whole. Left off: that is an error."""
     is_reg: bool = False
@@ -183,3 +187,8 @@ class Dataset(Strict):
         if value and info.data.get(other):
             raise ValueError(f"{other} is given too. Leave one of them out.")
         return value
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether only a part of each of its pictures is learned."""
+        return bool(self.mask_path or self.alpha_mask or self.auto_mask)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
+from ..errors import JobError
 from .base import Strict
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -124,3 +125,12 @@ class Decorator(Strict):
 
     num_tokens: Annotated[int, Field(ge=1, le=256)] = 4
     """How many."""
+
+
+def no_new_word(title: str) -> JobError:
+    """An embedding is not for a model."""
+    return JobError(f"The text encoders of {title} cannot be taught a new word.", "Leave out embedding, and train a LoRA.")
+
+
+def no_decorator(title: str) -> JobError:
+    return JobError(f"{title} cannot be given a decorator.", "It is for Stable Diffusion 1.5 to 3.5 and FLUX.1.")

@@ -163,13 +163,16 @@ class Train(Strict):
     """How strong that guidance is. 1 is none."""
     max_cfg_scale: Annotated[float | None, Field(gt=0, le=100)] = None
     """Draw it anew for each picture, between cfg_scale and this."""
+    bypass_guidance_embedding: bool = False
+    """Train FLUX as if it had no guidance embedding: what it is told about guidance is left aside, and is there again when pictures are drawn. Flex is always trained so."""
     unconditional_prompt: str = ""
     """The prompt that guidance leads away from."""
     mean_flow: bool = False
     """Experimental, for models that learnt a flow: learn the way to the picture in one step, instead of the direction here. Samples then take sample_steps 1; with
     more they get worse. timestep_type linear or shift suits it."""
     t0_loss_target: bool = False
-    """Compare the pictures that answers lead to, instead of the answers: levels with little noise count little. For models that learnt a flow."""
+    """Compare the pictures that answers lead to, instead of the answers: levels with little noise count little. With timestep_type one_step to eight_step: those of a
+    sampler with few steps, which is experimental."""
     do_fft_loss: bool = False
     """Compare how strongly each frequency is in those pictures too: against results that are too smooth. For models that learnt a flow."""
     do_fft_velocity_equiv_weight: bool = False
@@ -191,6 +194,8 @@ class Train(Strict):
     Needs dtype bf16."""
     gradient_checkpointing: bool = True
     """Saves much memory for about a third more time."""
+    train_unet: bool = True
+    """Train the model that draws. Off: the text encoders alone, with train_text_encoder."""
     train_text_encoder: bool = False
     """Train the text encoders too. A LoRA trains those of Stable Diffusion only; all weights are trained of any model."""
     ema_config: Ema = Ema()
@@ -328,6 +333,8 @@ class TrainJob(Job):
     train: Train = Train()
     validation: Validation = Validation()
     sample: Sample = Sample()
+    first_sample: SampleSettings | None = None
+    """What is drawn before the first step, with prompts and settings of its own. Left out: as in sample."""
     save: Save = Save()
     logging: Logging = Logging()
 

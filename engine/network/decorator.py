@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import JobError
 from ..families.base import Conditioning, ModelFamily
 from ..jobs import Decorator, Dtype
+from ..jobs.networks import no_decorator
 from ..runs.safe import read_safetensors, write_safetensors
 from ..runtime.device import DTYPES
 from .base import Network, copy_into
@@ -60,7 +61,7 @@ class DecoratorNetwork(Network):
 
     def __init__(self, settings: Decorator, family: ModelFamily, device: torch.device, seed: int = 0):
         if family.decorated is None:
-            raise JobError(f"{family.title} cannot be given a decorator.", "It is for Stable Diffusion 1.5 to 3.5 and FLUX.1.")
+            raise no_decorator(family.title)
         self.name, self.strength = family.decorated, 1.0
         generator = torch.Generator().manual_seed(seed)  # on the processor: the same everywhere
         first = torch.randn(settings.num_tokens, text_width(family), generator=generator)

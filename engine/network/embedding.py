@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..errors import JobError
 from ..families.base import ModelFamily
 from ..jobs import Dtype, Embedding
+from ..jobs.networks import no_new_word
 from ..runs.safe import read_safetensors, write_safetensors
 from ..runtime.device import DTYPES
 from .base import Network, copy_into
@@ -106,7 +107,7 @@ class EmbeddingNetwork(Network):
 
     def __init__(self, settings: Embedding, family: ModelFamily):
         if not family.word_keys:
-            raise JobError(f"The text encoders of {family.title} cannot be taught a new word.", "Leave out embedding, and train a LoRA.")
+            raise no_new_word(family.title)
         self.settings, self.keys = settings, dict(family.word_keys)
         self.words = [settings.trigger, *(f"{settings.trigger}_{number}" for number in range(1, settings.tokens))]
         self._tables = {part: self._grow(family, part) for part in self.keys}

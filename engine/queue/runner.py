@@ -16,7 +16,7 @@ from typing import Any
 from ..control import Control, Request
 from ..errors import JobError
 from ..events import Event, Failed
-from ..jobs import Job
+from ..jobs import Job, TrainJob
 from ..jobs.changing import different, value_of, with_values
 from ..runs.folder import RunFolder, slug
 from ..runs.points import Point, free_final, go_back, last_point, lengthen, points
@@ -31,7 +31,7 @@ LOOK_EVERY = 1.0
 _FURTHER = "give it more steps, or go back to one of its steps."
 _FITTING = (
     "kind ", "model.name_or_path ", "network.", "embedding", "decorator", "adapter",
-    "train.optimizer ", "train.train_text_encoder ", "train.ema_config.use_ema ", "train.weights_dtype ",
+    "train.optimizer ", "train.train_unet ", "train.train_text_encoder ", "train.ema_config.use_ema ", "train.weights_dtype ",
 )  # fmt: skip
 """Settings that saved weights and what the optimizer remembers are for."""
 _FIRST = ("network.pretrained_lora_path ", "adapter.test_img_path ")
@@ -63,6 +63,7 @@ class Runner:
 
         ``step``: a run of that name goes back to that step, and on with the settings of this job.
         """
+        _refuse_what_cannot_be(job)
         with self._lock:
             record, fresh = self._admit(job, step)
             if fresh:
@@ -74,6 +75,7 @@ class Runner:
 
         Iterate it to the end: closing it ends the run as it is, without a last save. ``control.stop`` ends it in order.
         """
+        _refuse_what_cannot_be(job)
         if step is not None:
             self._check_free("train")
         record, fresh = self._admit(job, step)
@@ -349,3 +351,12 @@ class Runner:
                 return self.queue.finish(name, self._me, status)
             except sqlite3.Error:  # a full disk: the run counts as interrupted later, see RunQueue.recover
                 time.sleep(wait)
+
+
+def _refuse_what_cannot_be(job: Job) -> None:
+    """Raises JobError where a training would end in its first seconds by its settings alone. Loads no torch."""
+    if isinstance(job, TrainJob):
+        from ..training.before import check_before
+
+        for _ in check_before(job):
+            pass

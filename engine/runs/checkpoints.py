@@ -59,13 +59,13 @@ class CheckpointStore:
         sweep(folder.state)
         sweep(folder.samples)
 
-    def save(self, step: int, final: bool, write_weights: Callable[[Path], object], state: State) -> Path:
-        """Weights and state of a step; returns where the weights are. ``write_weights`` makes a file or a folder.
+    def save(self, step: int, final: bool, write_weights: Callable[[Path], object], state: State, size: int | None = None) -> Path:
+        """Weights and state of a step; returns where the weights are. ``write_weights`` makes a file or a folder, of about ``size`` bytes.
 
         A save that fails, or is killed, leaves the older checkpoints as they were.
         """
         path = self.folder.final_path if final else self.folder.checkpoint_path(step)
-        needed = self._size(state)
+        needed = self._size(state, size)
         with _explained(self.folder, step, needed):
             self._check_room(needed)
             with staging(self.folder.path) as stage:
@@ -125,13 +125,14 @@ class CheckpointStore:
             int(path.name) for path in self.folder.state.iterdir() if path.name.isdecimal() and path.is_dir()
         )
 
-    def _size(self, state: State) -> int:
-        """About how many bytes a save writes: the state, and weights as large as the newest ones."""
+    def _size(self, state: State, weights: int | None) -> int:
+        """About how many bytes a save writes: the state, and weights as large as is said, or as the newest ones."""
         groups = {
             name: sum(tensor.nbytes for tensor in group.values()) for name, group in state.tensors.items()
         }
-        saved = self.folder.checkpoints()
-        weights = _size_of(saved[-1].path) if saved else groups.get("weights", 0)
+        if weights is None:
+            saved = self.folder.checkpoints()
+            weights = _size_of(saved[-1].path) if saved else groups.get("weights", 0)
         return sum(groups.values()) + weights
 
     def _check_room(self, needed: int) -> None:

@@ -74,7 +74,7 @@ def open_family(model: ModelSection, dtype: torch.dtype) -> ModelFamily:
     settings = own_settings(family, model.model_kwargs)
     sources = _sources(model, family, folder)
     own = family.own_parts(folder)
-    given: dict[str, Any] = dict.fromkeys((*family.text_parts, *family.denoiser_parts(), *own))
+    given: dict[str, Any] = dict.fromkeys((*family.text_parts, *family.model_parts(), *own))
     for name, guest in family.guests.items():
         if not (folder / guest.tokenizer).is_dir():
             given[guest.tokenizer] = AutoTokenizer.from_pretrained(sources[name].config, local_files_only=True)
@@ -152,8 +152,9 @@ def _load_quantized(
         )
     key = {"part": fingerprint(family, (name,)), "dtype": dtype, "class": kind.__qualname__}
     folder = place_of_part(load_settings().folder("cache"), **key)
+    rest = torch.device("cpu") if source.offload else None  # what is to be streamed to the device must not be there all at once before
     try:
-        if kept := restore_part(folder, lambda: empty_part(kind, source), plan.kind, device):
+        if kept := restore_part(folder, lambda: empty_part(kind, source), plan.kind, rest or device):
             return kept
     except JobError:
         raise
@@ -166,10 +167,10 @@ def _load_quantized(
     if source.recovery:  # what it does not say stays as it was
         plan = replace(plan, include=tuple(recovering(part, name, source.recovery, type(family))))
     failed = False
-    for event in quantize(part, plan, device, name):
+    for event in quantize(part, plan, device, name, rest):
         failed = failed or isinstance(event, Warned)
         yield event
-    part.to(device)
+    part.to(rest or device)
     if not failed:  # what failed is tried again, and told again, at the next start
         try:
             keep_part(folder, part, plan.kind)
@@ -246,7 +247,7 @@ def find_parts(model: ModelSection) -> tuple[type[ModelFamily], dict[str, tuple[
 
 def _sources(model: ModelSection, family: type[ModelFamily], folder: Path) -> dict[str, Source]:
     """Part of the pipeline → where it comes from and how it is held. What is not named comes from the base."""
-    parts = (*family.text_parts, *family.vae_parts, *family.denoiser_parts())
+    parts = (*family.text_parts, *family.vae_parts, *family.model_parts())
     found = {name: Source(folder / name) for name in parts if (folder / name).is_dir()}
     for name, guest in family.guests.items():
         if name not in found:
@@ -270,8 +271,8 @@ def _sources(model: ModelSection, family: type[ModelFamily], folder: Path) -> di
     recovery = fetch_lora(adapter, "model.accuracy_recovery_adapter") if (adapter := recovery_of(model)) else None
     recovered = dict.fromkeys(family.denoiser_parts(), recovery)
     fused = dict.fromkeys((*family.denoiser_parts(), *family.text_parts), lora)
-    plans = {**dict.fromkeys(family.denoiser_parts(), _plan(model, False)), **dict.fromkeys(family.text_parts, _plan(model, True))}
-    away = dict.fromkeys(family.denoiser_parts(), model.layer_offloading_transformer_percent if model.layer_offloading else 0.0)
+    plans = {**dict.fromkeys(family.model_parts(), _plan(model, False)), **dict.fromkeys(family.text_parts, _plan(model, True))}
+    away = dict.fromkeys(family.model_parts(), model.layer_offloading_transformer_percent if model.layer_offloading else 0.0)
     return {
         name: Source(source.config, source.file, plans.get(name), fused.get(name), recovered.get(name), away.get(name, 0.0))
         for name, source in found.items()

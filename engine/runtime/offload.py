@@ -22,15 +22,20 @@ def offload(module: nn.Module, fraction: float, device: torch.device) -> list[st
 
     Which blocks: the same ones each time, spread evenly, so that there is always something to compute while one is copied.
     """
-    blocks = blocks_of(module)
-    chosen = [name for index, name in enumerate(blocks) if int((index + 1) * fraction) > int(index * fraction)]
+    chosen = blocks_away(module, fraction)
     conveyor = Conveyor(device)
-    for block in chosen:
-        for name, layer in blocks[block].named_modules():
+    for block, part in chosen.items():
+        for name, layer in part.named_modules():
             if isinstance(layer, nn.Linear):
                 _check(layer, f"{block}.{name}")
                 Streamed(layer, conveyor)
-    return chosen
+    return list(chosen)
+
+
+def blocks_away(module: nn.Module, fraction: float) -> dict[str, nn.Module]:
+    """The blocks whose linear layers are streamed."""
+    blocks = blocks_of(module)
+    return {name: part for index, (name, part) in enumerate(blocks.items()) if int((index + 1) * fraction) > int(index * fraction)}
 
 
 def blocks_of(module: nn.Module) -> dict[str, nn.Module]:

@@ -29,7 +29,7 @@ def push(folder: RunFolder, repo: str | None = None, private: bool | None = None
         raise JobError(f"{folder.name} is a {job.kind} job.", "Only what was trained is uploaded.")
     name = repo or job.save.hf_repo_id
     if not name:
-        raise JobError("save.hf_repo_id is missing.", "Say where to upload, as owner/name.")
+        raise JobError("save.hf_repo_id is missing.", f"Say where to upload: python -m engine push {folder.name} --to owner/name.")
     check_repo(name)
     check_token()
     files = [path for one in folder.checkpoints() for path in folder.files_of(one)]

@@ -29,21 +29,21 @@ EVERY = 0.5
 """Seconds between two events of progress, at least."""
 
 
-def quantize(module: nn.Module, plan: Quantization, device: torch.device, part: str) -> Iterator[Event]:
-    """Replaces the chosen linear layers of ``module``, whose weights are frozen, by quantized ones on ``device``.
+def quantize(module: nn.Module, plan: Quantization, device: torch.device, part: str, rest: torch.device | None = None) -> Iterator[Event]:
+    """Replaces the chosen linear layers of ``module``, whose weights are frozen, by quantized ones, made on ``device``.
 
-    A layer that fails stays as it is, and a Warned says its name. If none can be quantized, that is a JobError.
+    They stay there, or are put to ``rest`` elsewhere: then no more than one is on the device. A layer that fails stays as it is, and a Warned says its name. If none can be quantized, that is a JobError.
     """
     method = method_of(plan.kind)
     layers = choose_layers(module, plan.include, plan.exclude)
-    if not plan.low_vram:
+    if not plan.low_vram and rest is None:
         module.to(device)
     failed: list[str] = []
     told = time.monotonic()
     for done, (name, layer) in enumerate(layers.items(), 1):
         try:
             with torch.no_grad():
-                new = method.quantize(layer.to(device)).requires_grad_(False)
+                new = method.quantize(layer.to(device)).requires_grad_(False).to(rest or device)
         except (RuntimeError, ValueError, TypeError, AssertionError, NotImplementedError, AttributeError, ImportError) as error:
             failed.append(name)
             if len(failed) == len(layers):

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..data.room import touch
+from ..data.caches.room import touch
 from ..runs.atomic import put, staging
 from ..runs.safe import read_safetensors, write_safetensors
 from .quantize import is_quantized, method_of, replace_layer

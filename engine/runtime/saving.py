@@ -32,6 +32,19 @@ def save_pipeline(family: ModelFamily, path: Path, dtype: str) -> None:
             shutil.copytree(source.config if source else family.folder / name, path / name)
 
 
+def pipeline_size(family: ModelFamily, dtype: str) -> int:
+    """About how many bytes ``save_pipeline`` writes."""
+    total = 0
+    for name, part in family.pipe.components.items():
+        source = family.sources.get(name)
+        folder = source.config if source else family.folder / name
+        if isinstance(part, torch.nn.Module):
+            total += sum(weight.numel() for weight in part.parameters()) * DTYPES[dtype].itemsize
+        elif folder.is_dir():
+            total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return total
+
+
 def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:
     """One model as a folder with its config and one safetensors file, as its own ``from_pretrained`` reads it."""
     is_diffusers = hasattr(part, "save_config")

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 
 from ..control import Control
-from ..data.cache import TextCache
-from ..data.clips import Cut, still_of
-from ..data.pictures import digest
+from ..data.caches.cache import TextCache
+from ..data.files.clips import Cut, still_of
+from ..data.files.pictures import digest
 from ..events import Event
 from ..families.base import Conditioning, ModelFamily, stack
 from ..settings import load_settings

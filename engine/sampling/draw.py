@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from PIL import Image, PngImagePlugin
 
-from ..data.pictures import decode
+from ..data.files.pictures import decode
 from ..errors import JobError
 from ..families.base import Conditioning, ModelFamily, Request
 from ..runs.atomic import replace_file

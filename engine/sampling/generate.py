@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..control import Control, Stopped
-from ..data.pictures import digest
+from ..data.files.pictures import digest
 from ..errors import JobError
 from ..events import Event, Finished, Phase, Sampled
 from ..families.base import ModelFamily, Request
@@ -50,7 +50,7 @@ def _generate(job: GenerateJob, folder: RunFolder, control: Control) -> Iterator
     texts = yield from _encoded(family, columns, requests, lambda **more: Texts(family, device, dtype, dtype, **more), control)
     control.check()
     yield Phase(name="Loading the model", peak=peak.take())
-    yield from load_parts(family, (*family.denoiser_parts(), *family.vae_parts), device, dtype)
+    yield from load_parts(family, (*family.model_parts(), *family.vae_parts), device, dtype)
     yield from Companions(family, job.model, training=False).told()
     if job.model.compile:
         for denoiser in family.denoisers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..data.captions import apply_trigger
+from ..data.captions.text import apply_trigger
 from ..families.base import Request
 from ..families.defaults import ModelDefaults
 from ..jobs import SampleItem, SampleSettings

@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from ..control import Control
-from ..data.caption_sources import all_said
-from ..data.captions import read_caption
-from ..data.pictures import PictureError
-from ..data.undo import Step
+from ..data.captions.sources import all_said
+from ..data.captions.text import read_caption
+from ..data.files.pictures import PictureError
+from ..data.files.undo import Step
 from ..data.words import printable
 from ..errors import JobError
 from ..events import Captioned, Event, Finished, Phase, Progress, Warned

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..control import Control
-from ..data.pictures import PictureError, decode
+from ..data.files.pictures import PictureError, decode
 from ..events import Event, Finished, Phase, Progress, Sampled, Warned
 from ..jobs.tools import Annotators, ControlKind, ControlsJob
 from ..runs.folder import RunFolder

@@ -9,8 +9,8 @@ from pathlib import Path
 import regex
 
 from ..control import Control
-from ..data.captions import read_text
-from ..data.undo import Step, find_step
+from ..data.captions.text import read_text
+from ..data.files.undo import Step, find_step
 from ..data.words import count, name_of, printable
 from ..errors import JobError
 from ..events import Captioned, Event, Finished, Phase, Progress, Warned

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..control import Control
-from ..data.clips import VIDEO_SUFFIXES, is_moving
-from ..data.moving import Frame, opened_video
-from ..data.pictures import PictureError
+from ..data.files.clips import VIDEO_SUFFIXES, is_moving
+from ..data.files.moving import Frame, opened_video
+from ..data.files.pictures import PictureError
 from ..data.words import printable
 from ..errors import JobError
 from ..events import Event, Finished, Phase, Progress, Warned

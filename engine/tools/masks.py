@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter, ImageOps
 from scipy import ndimage
 
 from ..control import Control
-from ..data.pictures import PictureError, decode, decode_mask
+from ..data.files.pictures import PictureError, decode, decode_mask
 from ..events import Event, Finished, Phase, Progress, Sampled, Warned
 from ..jobs.tools import Alpha, MaskJob
 from ..runs.folder import RunFolder

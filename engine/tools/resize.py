@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..control import Control
-from ..data.pictures import PictureError, decode, decode_mask, opened
+from ..data.files.pictures import PictureError, decode, decode_mask, opened
 from ..events import Event, Finished, Phase, Progress, Warned
 from ..jobs.tools import ResizeJob
 from ..runs.atomic import replace_file

@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from ..data.captions import caption_file
-from ..data.listing import list_files
+from ..data.captions.text import caption_file
+from ..data.files.listing import list_files
+from ..data.files.undo import Step, step_of
 from ..data.report.mending import is_own
 from ..data.scan import foreign_hint
-from ..data.undo import Step, step_of
 from ..data.words import count, listed, name_of, printable
 from ..errors import JobError
 from ..events import Event, Warned

@@ -7,14 +7,14 @@ from collections.abc import Generator
 from ..errors import JobError
 from ..events import Event, Noted, Warned
 from ..jobs import Adapter, TrainJob
-from ..network.merging import restore
+from ..network.merging import base_weights, restore
 from ..runs.checkpoints import State, room_for
 from ..runs.folder import RunFolder
 from ..runs.points import WEIGHTS_ALONE, last_point
 from .bench import Bench
 from .learner import Learner
 from .sameness import differences
-from .saving import BASE
+from .saving import BASE, file_size
 
 
 def without_first_weights(job: TrainJob, folder: RunFolder) -> TrainJob:
@@ -43,7 +43,7 @@ def begin(job: TrainJob, bench: Bench, folder: RunFolder, state: State | None) -
         learner.start_at(state.step if state else job.train.start_step)
     if state is None and job.save.max_step_saves_to_keep == 0:
         yield Noted(message="save.max_step_saves_to_keep is 0: of the checkpoints only the newest is there while it runs, and only the final one at the end.")
-    yield from _room(learner, folder)
+    yield from _room(job, bench, learner, folder)
     return learner
 
 
@@ -58,10 +58,12 @@ def load_weights(bench: Bench, folder: RunFolder, step: int) -> None:
         bench.network.load(own, stage.part if stage.title and not path.is_dir() else None)
 
 
-def _room(learner: Learner, folder: RunFolder) -> Generator[Event, None, None]:
+def _room(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder) -> Generator[Event, None, None]:
     """A disk that is too small for one save is told before the first step."""
     weights = sum(weight.nbytes for weight in learner.parameters)
-    needed = weights * (4 + bool(learner.average))  # the file, and in the state the weights, two moments and an average
+    needed = file_size(job, bench) + weights * (3 + bool(learner.average))  # in the state are the weights, two moments and an average
+    if job.train.merge_network_on_save:  # and what was merged into
+        needed += sum(weight.nbytes for weight in base_weights(bench.network).values())
     if missing := room_for(folder.path, needed):
         yield Warned(
             message=f"The disk has little room: a checkpoint of this run with its state takes about {needed / 2**20:,.0f} MB.",

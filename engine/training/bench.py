@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..data.caches.room import Use
 from ..data.chance import number
-from ..data.room import Use
 from ..families.base import Conditioning, ModelFamily, Request
 from ..jobs import TrainJob
 from ..network.attach import Network
@@ -44,6 +44,8 @@ class Bench:
     """Parts that every step needs, besides the denoiser: they never leave the device."""
     in_use: Sequence[Use | None] = ()
     """Keeps the pictures that were fetched or made in the cache."""
+    first: Sequence[Request] = ()
+    """What is drawn before the first step, where that is something else than ``requests``."""
     held: Bench | None = None
     """The same, with the pictures that are held back for validation."""
 

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..data.buckets import Placed
 from ..data.chance import number
-from ..data.clips import VIDEO_SUFFIXES
-from ..data.notes import Notes
-from ..data.pictures import IMAGE_SUFFIXES, digest
+from ..data.files.clips import VIDEO_SUFFIXES
+from ..data.files.notes import Notes
+from ..data.files.pictures import IMAGE_SUFFIXES, digest
 from ..data.scan import Item
+from ..data.sizes.buckets import Placed
 from ..data.words import printable
 from ..errors import JobError
 from ..jobs import Dataset, TrainJob

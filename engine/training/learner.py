@@ -209,6 +209,7 @@ def _identity(job: TrainJob) -> dict[str, object]:
         "train.optimizer": job.train.optimizer,
         "train.fused_backward_pass": job.train.fused_backward_pass,
         "train.weights_dtype": job.train.weights_dtype,
+        "train.train_unet": job.train.train_unet,
         "train.train_text_encoder": job.train.train_text_encoder,
         "train.ema_config.use_ema": job.train.ema_config.use_ema,
     }

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel
 
-from ..data.clips import Cut, still_of
+from ..data.files.clips import Cut, still_of
 from ..errors import JobError
 from ..events import Event, Measured, Phase, Sampled, Warned
 from ..jobs import TrainJob
@@ -55,8 +55,8 @@ def compared(events: Iterator[Event], bench: Bench, folder: RunFolder) -> Iterat
         if not isinstance(event, Sampled):
             continue
         shown = [*shown, event] if event.index else [event]
-        if event.index < len(bench.requests) - 1:
-            continue
+        if [one.prompt for one in shown] != [request.prompt for request in bench.requests]:
+            continue  # the round is not over, or it is one of other prompts
         wanted = wanted or [judge.pictures(held) for judge in judges]
         files, prompts = [(folder.path / one.path, None) for one in shown], [one.prompt for one in shown]
         for judge, features in zip(judges, wanted, strict=True):  # the loop stands still: this is no part of a step's time

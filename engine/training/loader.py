@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ..data.batches import Batches
-from ..data.buckets import Bucket, Placed
-from ..data.cache import LatentCache, MaskCache
-from ..data.caption_options import Wording, text_at
+from ..data.caches.cache import LatentCache, MaskCache
+from ..data.captions.options import Wording, text_at
 from ..data.chance import number
-from ..data.crops import Draw, draw_crop
-from ..data.pixels import load_mask, load_pixels
 from ..data.scan import Item
+from ..data.sizes.buckets import Bucket, Placed
+from ..data.sizes.crops import Draw, draw_crop
+from ..data.sizes.pixels import load_mask, load_pixels
 from ..families.base import Conditioning, ModelFamily
 from ..jobs import Dataset, TrainJob
 from ..network.base import Takes

@@ -62,6 +62,12 @@ class Noised:
     answer: Tensor
     weights: Tensor | None = None
     """How much each level counts in the loss [B]; None for all alike."""
+    lead: Tensor | None = None
+    """How far apart the pictures are that two answers lead to, which differ by 1 [B]; None: by the share of noise, as in a flow."""
+
+    def led(self, answer: Tensor) -> Tensor:
+        """What of the picture that an answer leads to depends on the answer, but for its sign."""
+        return as_level(self.sigma if self.lead is None else self.lead, answer) * answer
 
 
 class Process(Protocol):
@@ -118,7 +124,7 @@ class Denoising:
         if self.settings.min_snr_gamma or self.settings.snr_gamma:
             by_signal = signal_weights(compute_snr(schedule, time), prediction, self.settings.min_snr_gamma, self.settings.snr_gamma)
             weights = by_signal if weights is None else weights * by_signal
-        return Noised(schedule.add_noise(clean, noise, time), time / count, answer, weights)
+        return Noised(schedule.add_noise(clean, noise, time), time / count, answer, weights, picture_leads(compute_snr(schedule, time), prediction))
 
 
 PROCESSES: dict[str, Callable[[Train], Process]] = {"flow": FlowMatching, "denoising": Denoising}
@@ -141,6 +147,12 @@ def signal_weights(snr: Tensor, prediction: str, least: float | None, fixed: flo
     kept = torch.full_like(snr, fixed) if fixed else snr.clamp(max=least)
     scale = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[prediction]
     return kept / scale.clamp(min=1e-4)
+
+
+def picture_leads(snr: Tensor, prediction: str) -> Tensor:
+    """How far a picture moves with the answer that it is reckoned from, at this ratio of signal to noise [B]. For noise that is its share over that
+    of the picture (Salimans and Ho 2022, section 4); where nothing is left of the picture, as far as at a thousandth of it."""
+    return {"epsilon": snr.clamp(min=1e-6).rsqrt(), "v_prediction": (snr + 1).rsqrt(), "sample": torch.ones_like(snr)}[prediction]
 
 
 def along(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
@@ -211,7 +223,7 @@ class Regression:
 
         def difference(said: Tensor, right: Tensor) -> Tensor:
             if settings.t0_loss_target:  # both from the same place: so far apart are the pictures that they lead to
-                said, right = as_level(seen.sigma, said) * said, as_level(seen.sigma, right) * right
+                said, right = seen.led(said), seen.led(right)
             return LOSSES[settings.loss_type](said, right, seen.sigma)
 
         outside = 1 - batch.mask if batch.mask is not None and settings.inverted_mask_prior else None

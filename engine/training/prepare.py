@@ -11,19 +11,18 @@ from pathlib import Path
 
 from ..control import Control
 from ..data.batches import Batches
-from ..data.buckets import Placed, place, pools_of
-from ..data.cache import LatentCache, MaskCache
-from ..data.caption_options import Wording, variants, wording_of
-from ..data.captions import TRIGGER
-from ..data.cuts import cut_items
+from ..data.caches.cache import LatentCache, MaskCache
+from ..data.caches.room import keep_within
+from ..data.captions.options import Wording, variants, wording_of
+from ..data.captions.text import TRIGGER
+from ..data.files.sound import whole_items
 from ..data.gather import gather
-from ..data.room import keep_within
 from ..data.scan import Item, scan
-from ..data.sound import whole_items
+from ..data.sizes.buckets import Placed, place, pools_of
+from ..data.sizes.cuts import cut_items
 from ..data.words import count
 from ..events import Event, Noted, Phase, Warned
-from ..families.base import ModelFamily
-from ..jobs import Dataset, Full, TrainJob
+from ..jobs import Full, TrainJob
 from ..jobs.adapters import IpAdapter, Redux
 from ..network.companions import Companions
 from ..network.guides.making import attach_guide, guide_for
@@ -36,16 +35,26 @@ from ..sampling.draw import texts_of
 from ..sampling.requests import requests_of
 from ..settings import load_settings
 from .bench import Bench
-from .checks import check_family, check_settings, inpainting_notes
-from .guided import check_guided, check_samples, with_test_pictures
+from .checks import (
+    check_family,
+    check_references,
+    check_settings,
+    guidance_notes,
+    inpainting_notes,
+    with_first_frames,
+)
+from .control_notes import small_controls
+from .guided import check_samples, with_test_pictures
 from .heldout import InOrder, as_they_are, hold_back, once, with_folder
 from .loader import Loader, changes, erased_copy, references
-from .looks import Looks, looks_notes, with_looks
-from .made_controls import fill_controls, plan_controls
-from .networks import check_word, network_of
-from .pairs import check_pairs
-from .prompts import check_prompts, other_prompts
+from .looked_at import looks_notes, with_looks
+from .looks import Looks
+from .made_controls import fill_controls, made_in, plan_controls
+from .networks import network_of
+from .optimizers import device_notes
+from .prompts import captioned, check_prompts, other_prompts
 from .reference_sizes import with_own_sizes
+from .wishes import load_for_drawing
 
 PICTURE_BATCH = 8
 
@@ -59,7 +68,8 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
         DTYPES[job.train.weights_dtype] if full else pick_dtype(job.model.dtype, device)
     )  # weights that learn are kept in fp32, unless their steps are rounded at random
     peak = Peak(device)
-    yield from check_settings(job, device)
+    yield from check_settings(job)
+    yield from device_notes(job, device)
 
     seen = with_folder(job)
     in_use = []
@@ -70,7 +80,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     items = [
         item
         for index, dataset in enumerate(seen.datasets)
-        for item in scan(_captioned(job, dataset), trigger=job.trigger_of(dataset), index=index, notes=told)
+        for item in scan(captioned(job, dataset), trigger=job.trigger_of(dataset), index=index, notes=told)
     ]
     yield from told
     items = yield from whole_items(items, control)
@@ -81,37 +91,34 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
             hint="Set trigger_word, or they are learned as that.",
         )
     yield from check_prompts(seen, items)
-    yield from check_word(seen, items)
     control.check()
     yield Phase(name="Opening the base model")
     family = open_family(job.model, held)
     items, notes = cut_items(seen.datasets, items, family.title, family.is_video, family.frame_multiple, family.defaults.fps)
     yield from notes
     items, places = plan_controls(seen.datasets, items)
-    items = yield from _with_first_frames(seen, family, items)
+    items = yield from with_first_frames(seen, family, family.title, items)
     guide = guide_for(job.adapter, family) if job.adapter else None
     looks = Looks(job.adapter.image_encoder_path, guide.sight) if guide and isinstance(job.adapter, IpAdapter | Redux) else None
     yield from looks_notes(seen.datasets, looks is not None)
     items = with_looks(seen.datasets, items) if looks else items
-    check_family(job, family, items)
-    yield from inpainting_notes(family, items)
-    if job.pair_slider:
-        yield from check_pairs(job, family, items)
-    if guide:
-        yield from check_guided(job, guide.pictures, items)
-    in_use.append((yield from fill_controls(places, control)))
+    check_family(job, family, family.title)
+    check_references(job, family, family.title, items)
+    yield from guidance_notes(job, family)
+    yield from inpainting_notes(family, items, made_in(places))
+    in_use += yield from fill_controls(places, control)
     items, aside = hold_back(job, items)
     placed = place(job.datasets, items, family.defaults.resolution, family.pixel_multiple)
+    if not looks:
+        yield from small_controls(items, placed)
     alone_shown = not guide and not job.pair_slider  # what an adapter is shown, and the other half of a pair, fit the picture
     placed = with_own_sizes(family, items, placed) if alone_shown else placed
-    requests = (
-        requests_of(job.sample, family.defaults, job.triggers, family.pixel_multiple)
-        if job.sample.sample_every
-        else []
+    requests, first = (
+        with_test_pictures(requests_of(asked, family.defaults, job.triggers, family.pixel_multiple), job.adapter) if asked and job.sample.sample_every else []
+        for asked in (job.sample, None if job.sample.skip_first_sample else job.first_sample)
     )
     if guide:
-        requests = with_test_pictures(requests, job.adapter)
-        yield from check_samples(requests, guide.pictures)
+        yield from check_samples([*requests, *first], guide.pictures)
     control.check()
 
     yield Phase(name="Encoding captions", peak=peak.take())
@@ -126,7 +133,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
             for item, text in captions
             for prompt in (text, *other_prompts(job, seen.datasets[item.dataset], text).values())
         }
-        drawn = {text for request in requests for text in texts_of(family, request)}
+        drawn = {text for request in (*requests, *first) for text in texts_of(family, request)}
         yield from texts.remember(wanted | drawn, control)
     control.check()
 
@@ -138,7 +145,7 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     still = [one for one in placed if not changes(job.datasets[items[one.item].dataset])]
     encoded = with_references if guide is None or guide.takes == "latents" else alone
     if looks:
-        shown_to_it = [*(item.controls[0] for item in (*items, *aside)), *(Path(request.controls[0]) for request in requests if request.controls)]
+        shown_to_it = [*(item.controls[0] for item in (*items, *aside)), *(Path(request.controls[0]) for request in (*requests, *first) if request.controls)]
         yield from looks.fill(shown_to_it, device, control)
     yield from latents.fill(*encoded(items, still), family.encode_pixels, PICTURE_BATCH, control, family.encode_reference)
     yield from masks.fill(*with_erased(items, still), control)
@@ -155,6 +162,8 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
 
     yield from keep_within()
     yield Phase(name="Loading the model", peak=peak.take())
+    if requests or first:
+        yield from load_for_drawing(family, job, device)
     yield from load_parts(family, family.denoiser_parts(), device, held)
     if job.train.gradient_checkpointing:
         for denoiser in family.denoisers:
@@ -179,26 +188,13 @@ def prepare(job: TrainJob, folder: RunFolder, control: Control) -> Generator[Eve
     if batches.filled:
         yield Noted(message=f"{count(batches.filled, 'picture comes', 'pictures come')} once more in each round, so that all batches are full.")
     loader = Loader(job, family, items, placed, batches, latents, masks, texts, wordings, device.type == "cuda", guide.takes if guide else None, looks)
-    bench = Bench(job, family, network, device, compute, loader, texts, requests, companions, stay, in_use)
+    bench = Bench(job, family, network, device, compute, loader, texts, requests, companions, stay, in_use, first)
     if aside:
         in_order = InOrder(aside_placed, job.train.batch_size)
         plain = Loader(shown, family, aside, aside_placed, in_order, latents, masks, texts, [Wording()] * len(seen.datasets), loader.pin, loader.takes, looks)
         bench.held = replace(bench, job=shown, loader=plain)
         yield Noted(message=f"{count(len(aside), 'picture is', 'pictures are')} held back for validation; {len({item.path for item in items})} are trained on.")
     return bench
-
-
-def _with_first_frames(job: TrainJob, family: ModelFamily, items: list[Item]) -> Generator[Event, None, list[Item]]:
-    """The items, those that the model is shown the first frame of with it as their reference."""
-    shown = {index for index, dataset in enumerate(job.datasets) if family.own_frame or (dataset.do_i2v and family.is_video and family.max_controls)}
-    if idle := [f"datasets[{index}]" for index, dataset in enumerate(job.datasets) if dataset.do_i2v and index not in shown]:
-        yield Warned(message=f"do_i2v of {' and '.join(idle)} has no effect: {family.title} is shown no first frame.")
-    if family.own_frame and any(not item.controls and item.frames == 1 for item in items):
-        yield Warned(
-            message=f"{family.title} is shown the first frame, and of a still picture that is all there is: it learns little from them.",
-            hint="Train the model that makes videos from text alone, or give other first frames in control_path.",
-        )
-    return [replace(item, controls=item.controls or (item.path,)) if item.dataset in shown else item for item in items]
 
 
 def with_references(items: list[Item], placed: list[Placed]) -> tuple[list[Item], list[Placed]]:
@@ -221,8 +217,3 @@ def with_erased(items: list[Item], placed: list[Placed]) -> tuple[list[Item], li
 def alone(items: list[Item], placed: list[Placed]) -> tuple[list[Item], list[Placed]]:
     """All that is encoded where an adapter looks at the pixels of reference pictures."""
     return list(items), list(placed)
-
-
-def _captioned(job: TrainJob, dataset: Dataset) -> Dataset:
-    """A slider reads no captions, so none has to be there."""
-    return dataset.model_copy(update={"default_caption": dataset.default_caption or ""}) if job.slider else dataset

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..data.captions import whole_words, with_words
+from ..data.captions.text import whole_words, with_words
 from ..data.scan import Item
 from ..errors import JobError
 from ..events import Event, Warned
-from ..jobs import Dataset, Full, TrainJob
+from ..jobs import Dataset, TrainJob
 
 
 def other_prompts(job: TrainJob, dataset: Dataset, caption: str) -> dict[str, str]:
@@ -32,21 +32,28 @@ def other_prompts(job: TrainJob, dataset: Dataset, caption: str) -> dict[str, st
     return prompts
 
 
+def captioned(job: TrainJob, dataset: Dataset) -> Dataset:
+    """A slider reads no captions, nor does one from pairs that are all called alike: so none has to be there."""
+    unread = job.slider or (job.pair_slider and job.pair_slider.target_class is not None)
+    return dataset.model_copy(update={"default_caption": dataset.default_caption or ""}) if unread else dataset
+
+
 def check_prompts(job: TrainJob, items: list[Item]) -> Iterator[Event]:
-    """Raises JobError where such an objective cannot be; warns where it does less than it might."""
-    settings = job.train
-    yield from _check_words(job, items)
-    for key in ("diff_output_preservation", "blank_prompt_preservation"):
-        if getattr(settings, key) and isinstance(job.network, Full):
-            raise JobError(f"train.{key} asks the base model, which is not there any more where all weights are trained.", "Leave it out, or train a LoRA.")
-        if getattr(settings, key) and settings.train_text_encoder:
-            raise JobError(f"train.{key} does not go together with train.train_text_encoder.", "Leave one of the two out.")
-    if settings.diff_output_preservation and settings.blank_prompt_preservation:
-        yield Warned(message="Both the class and the empty prompt are held on to: a step takes three times as long.")
-    if not settings.diff_output_preservation:
-        return
-    if not settings.diff_output_preservation_class:
-        raise JobError("train.diff_output_preservation_class is missing.", "Name what the trigger words stand for, for example woman.")
+    """Raises JobError where captions lack the words that such an objective needs; warns where some do."""
+    if job.replacements:
+        without = [item for item in items if not any(whole_words(one.concept).search(item.caption) for one in job.replacements)]
+        if len(without) == len(items):
+            raise JobError("No caption has any of the words in replacements.", "Write them into the captions, as prompts would have them.")
+        if without:
+            yield Warned(message=f"{len(without)} of {len(items)} captions have none of the words in replacements: those prompts stay as they are.")
+    if job.train.diff_output_preservation:
+        yield from _check_triggers(job, items)
+    if job.embedding:
+        yield from _check_word(job, job.embedding.trigger, items)
+
+
+def _check_triggers(job: TrainJob, items: list[Item]) -> Iterator[Event]:
+    """Whether there is something for the class to take the place of."""
     triggers = [job.trigger_of(job.datasets[item.dataset]) for item in items]
     learned = [(item, trigger) for item, trigger in zip(items, triggers, strict=True) if not job.datasets[item.dataset].is_reg]
     with_trigger = sum(bool(trigger and whole_words(trigger).search(item.caption)) for item, trigger in learned)
@@ -62,30 +69,11 @@ def check_prompts(job: TrainJob, items: list[Item]) -> Iterator[Event]:
         )
 
 
-def _check_words(job: TrainJob, items: list[Item]) -> Iterator[Event]:
-    """Of trainings that ask the base model itself what is right."""
-    if not (job.slider or job.replacements):
-        return
-    what = "slider" if job.slider else "replacements"
-    if job.slider and job.replacements:
-        raise JobError("A job has both slider and replacements.", "Make two jobs of it.")
-    if isinstance(job.network, Full):
-        raise JobError(f"{what} asks the base model, which is not there any more where all weights are trained.", "Train a LoRA: network.type lora.")
-    idle = [key for key in WITH_PICTURES if getattr(job.train, key)]
-    if idle:
-        raise JobError(f"train.{idle[0]} has no effect on a training from words alone ({what}).", "Leave it out.")
-    if job.train.train_text_encoder:
-        raise JobError(f"train.train_text_encoder does not go together with {what}.", "Leave one of the two out.")
-    if job.replacements:
-        without = [item for item in items if not any(whole_words(one.concept).search(item.caption) for one in job.replacements)]
-        if len(without) == len(items):
-            raise JobError("No caption has any of the words in replacements.", "Write them into the captions, as prompts would have them.")
-        if without:
-            yield Warned(message=f"{len(without)} of {len(items)} captions have none of the words in replacements: those prompts stay as they are.")
-
-
-WITH_PICTURES = (
-    "diff_output_preservation", "blank_prompt_preservation", "do_guidance_loss", "do_differential_guidance", "inverted_mask_prior",
-    "do_cfg", "mean_flow", "t0_loss_target", "do_fft_loss",
-)  # fmt: skip
-"""Settings of ``train`` about how pictures are learned."""
+def _check_word(job: TrainJob, word: str, items: list[Item]) -> Iterator[Event]:
+    """Whether there is something to learn a new word from."""
+    learned = [item for item in items if not job.datasets[item.dataset].is_reg]
+    without = sum(word not in item.caption for item in learned)
+    if without == len(learned):
+        raise JobError(f"No caption has the word {word} that embedding is to teach.", "Write it, or [trigger], into the captions.")
+    if without:
+        yield Warned(message=f"{without} of {len(learned)} captions do not have the word {word}: it learns nothing from them.", hint="Write [trigger] into them.")

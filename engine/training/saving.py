@@ -14,8 +14,9 @@ from ..network.merging import base_weights, begin_anew, merge, merged
 from ..runs.card import write_card
 from ..runs.checkpoints import CheckpointStore
 from ..runs.folder import RunFolder
+from ..runtime.device import DTYPES
 from ..runtime.push import push
-from ..runtime.saving import save_pipeline
+from ..runtime.saving import pipeline_size, save_pipeline
 from .bench import Bench
 from .learner import Learner
 
@@ -49,8 +50,15 @@ def save(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder, store
         state.tensors[BASE] = {name: weight.detach().to("cpu", copy=True) for name, weight in base_weights(bench.network).items()}
     if not all(torch.isfinite(tensor).all() for tensor in state.tensors["weights"].values()):
         raise not_a_number("weights are", learner.step)  # a step may break them although its own loss was fine
-    path = store.save(learner.step, final, write, state)
+    path = store.save(learner.step, final, write, state, file_size(job, bench))
     yield Saved(step=learner.step, path=path.relative_to(folder.path), final=final)
+
+
+def file_size(job: TrainJob, bench: Bench) -> int:
+    """About how many bytes the weights of a checkpoint are: an adapter's, or those of a whole model."""
+    if job.train.merge_network_on_save or not bench.network.is_adapter:
+        return pipeline_size(bench.family, job.save.dtype)
+    return sum(weight.numel() for weight in bench.network.parameters()) * DTYPES[job.save.dtype].itemsize
 
 
 def is_due(step: int, every: int | None) -> bool:

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..control import Control
-from ..data.listing import find_pictures
-from ..data.pictures import decode
+from ..data.files.listing import find_pictures
+from ..data.files.pictures import decode
 from ..errors import JobError
 from ..events import Event, Finished, Measured, Phase, Progress, Saved, Step, Warned
 from ..jobs.vae import VaeJob, VaeTrain

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from ..control import Control
 from ..errors import JobError
 from ..events import Event, Phase, Sampled, Warned
+from ..families.base import ModelFamily, Request
 from ..jobs import TrainJob
 from ..runs.folder import RunFolder
-from ..runtime.device import free
-from ..runtime.loading import drop_parts
+from ..runtime.device import free, pick_dtype
+from ..runtime.loading import drop_parts, load_parts
 from ..sampling.draw import draw, save_picture, texts_of
 from ..sampling.requests import requests_of
 from .bench import Bench
@@ -21,14 +22,25 @@ from .learner import Learner
 from .rest import carry, parts_on
 
 
-def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder) -> Iterator[Event]:
-    """Every sample prompt, with the averaged weights where there is an average."""
-    if not bench.requests:
+def load_for_drawing(family: ModelFamily, job: TrainJob, device: torch.device) -> Iterator[Event]:
+    """Loads what is asked only while pictures are drawn, in the precision of a model that does not learn, and puts it aside on the CPU."""
+    missing = tuple(part for part in family.drawing_parts if getattr(family.pipe, part) is None)
+    yield from load_parts(family, missing, device, pick_dtype(job.model.dtype, device))
+    for part in missing:
+        getattr(family.pipe, part).to("cpu")
+
+
+def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolder, instead: Sequence[Request] = ()) -> Iterator[Event]:
+    """Every sample prompt, or others ``instead``, with the averaged weights where there is an average."""
+    requests = instead or bench.requests
+    if not requests:
         yield Warned(message="There is nothing to draw: this run has no sample prompts.", hint="Change sample.prompts.")
-    for index, request in enumerate(bench.requests):
+    else:  # of a run that had no prompts at first
+        yield from load_for_drawing(bench.family, bench.job, bench.device)
+    for index, request in enumerate(requests):
         kind = "webp" if bench.family.is_video else job.sample.format
         path = folder.sample_path(learner.step, index, request.prompt, kind)
-        with bench.at_hand(*bench.family.vae_parts), learner.averaged(), bench.companions.sampling(), bench.network.scaled(request.strength), bench.drawn(request) as plain:
+        with bench.at_hand(*bench.family.vae_parts, *bench.family.drawing_parts), learner.averaged(), bench.companions.sampling(), bench.network.scaled(request.strength), bench.drawn(request) as plain:
             image = draw(bench.family, bench.conditioning, plain, bench.device, bench.dtype)
         save_picture(image, path, request, model=job.model.name_or_path, run=job.name, step=str(learner.step))
         yield Sampled(

@@ -80,6 +80,12 @@ def test_captions_name_colour_and_background_and_fit_the_encoder(ball):
     assert {"colour", "background"} <= {key for p in made for key in ("colour", "background") if getattr(p, key)}
 
 
+def test_an_original_is_always_captioned_by_its_name_and_its_variants_also_in_other_words(ball):
+    made = [list(pictures.variants(ball, seed)) for seed in range(50)]
+    assert {first.caption for (first, _), *_ in made} == {"a flat emoji of orange ball"}
+    assert any("round thing" in picture.caption for _, *others in made for picture, _ in others)
+
+
 def test_a_long_label_loses_words_and_not_its_background():
     text = pictures.shortened("a 3d emoji of " + "very " * 20 + "long label", " on a light blue background")
     assert len(text.split()) == pictures.MOST_WORDS and text.endswith("on a light blue background")

@@ -38,6 +38,7 @@ def test_from_dropped_pictures_to_a_lora_for_another_program(page, app, context,
     write(page, "#steps", "40")
     page.click("#level label:has-text('Pro')")
     for label, value in (("Batch size", "1"), ("Sample every", "10"), ("Save every", "10")):
+        write(page, "#search", label)  # it opens the section
         box = field(page, label)
         box.fill(value)
         box.press("Tab")

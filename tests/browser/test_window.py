@@ -89,6 +89,20 @@ def test_the_theme_that_was_chosen_is_there_after_a_reload(page, witness) -> Non
     assert ground == "rgb(246, 243, 238)"  # paper
 
 
+def test_who_clicks_before_all_has_come_stays_there(app, context, witness) -> None:
+    page, held = context.new_page(), []
+    witness.watch(page)
+    page.route("**/queue/join*", lambda route: held.append(route))  # nothing is answered yet
+    page.goto(app.address)
+    tab(page, "Sample")
+    for route in held:
+        route.continue_()
+    page.unroute("**/queue/join*")
+    page.wait_for_selector("#sheet:has-text('No samples yet'), #sheet .frames")  # all has come
+    page.wait_for_timeout(1000)
+    page.wait_for_selector("#pages > .tab-wrapper button[role=tab].selected:has-text('Sample')")
+
+
 def test_the_page_that_was_open_is_open_after_a_reload(page, witness) -> None:
     tab(page, "LoRA tools")
     witness.reload(page)

@@ -25,6 +25,12 @@ from engine.execute import explain
             "graphics card ran out of memory",
             "Lower the resolution",
         ),
+        (
+            type("AcceleratorError", (RuntimeError,), {})("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later."),
+            "The graphics card stopped working: CUDA error: unspecified launch failure.",
+            "continue the run",
+        ),
+        (RuntimeError("CUDA error: device-side assert triggered"), "The graphics card stopped working", "Start the program again"),
     ],
 )
 def test_what_a_person_can_mend_is_a_sentence_with_a_hint(error, message, hint):

@@ -93,3 +93,42 @@ def test_given_sizes_are_reckoned_by_their_area() -> None:
     plain = flux()
     wide = plain.model_copy(update={"datasets": [plain.datasets[0].model_copy(update={"resolution": None, "buckets": [[2048, 512], [256, 256]]})]})
     assert stage(wide, "Training") == stage(plain, "Training")
+
+
+def job_of(base: str, datasets: dict[str, object] | None = None, **model: object) -> TrainJob:
+    data = {"path": "x", "resolution": 512, **(datasets or {})}
+    return load_job({"name": "x", "model": {"name_or_path": base, **model}, "datasets": [data], "network": {"type": "lora", "rank": 16}})
+
+
+def test_both_experts_are_on_the_card_and_count_where_they_learn() -> None:
+    both = plan(job_of("Wan-AI/Wan2.2-T2V-A14B-Diffusers"))
+    one = plan(job_of("Wan-AI/Wan2.2-T2V-A14B-Diffusers", model_kwargs={"train_low_noise": False}))
+    assert both.parameters == one.parameters == 2 * 14_288_491_584
+    assert both.trained == 2 * one.trained > 0
+    assert dict(both.stages[2].parts)["model"] == dict(one.stages[2].parts)["model"] == pytest.approx(57.2, abs=0.1)
+
+
+def test_a_model_that_is_asked_only_while_drawing_is_on_the_card_only_then() -> None:
+    job = job_of("CalamitousFelicitousness/Ideogram-4-bf16-Diffusers")
+    job = job.model_copy(update={"sample": job.sample.model_copy(update={"sample_every": 250})})
+    assert stage(job, "Samples")["model for guidance"] == stage(job, "Samples")["model"] == stage(job, "Training")["model"]
+    assert "model for guidance" not in stage(job, "Training")
+
+
+def test_of_offloaded_blocks_two_layers_are_on_the_card() -> None:
+    here, half, away = (stage(flux(layer_offloading=share > 0, layer_offloading_transformer_percent=share), "Training")["model"] for share in (0, 0.5, 1))
+    assert here > half > away
+    outside = 11_901_408_320 - 19 * 339_763_200 - 38 * 141_557_760  # weights of what is no block or no linear layer of one, roughly
+    assert away == pytest.approx((outside + 2 * 66_000_000) * 2 / 1e9, abs=0.5)
+
+
+def test_reference_pictures_count_at_the_size_at_which_they_are_shown() -> None:
+    def activations(base: str, references: int, **model: object) -> float:
+        return stage(job_of(base, {"control_path": ["y"] * references}, **model), "Training")["activations"]
+
+    for base in ("black-forest-labs/FLUX.2-klein-base-4B", "Qwen/Qwen-Image-Edit-2509"):
+        none, one = activations(base, 0), activations(base, 1)
+        fitted = activations(base, 1, model_kwargs={"match_target_res": True})
+        assert one - none == pytest.approx(4 * (fitted - none), rel=0.05)  # a megapixel beside 512 x 512
+    kontext = [activations("black-forest-labs/FLUX.1-Kontext-dev", count) for count in range(3)]
+    assert kontext[2] - kontext[1] == pytest.approx(kontext[1] - kontext[0]) and kontext[1] > kontext[0]

@@ -65,16 +65,46 @@ def test_a_folder_that_is_locked_leaves_the_page_as_it_is(page: datasets.Dataset
     assert page.open() == {} and "Permission denied" in told[0]
 
 
+def held(form: train.TrainForm) -> dict[Any, Any]:
+    """What the page holds after it has been opened."""
+    updates = form.open()
+    found = {widget: updates.get(widget) for widget in form.visit}
+    return {widget: update["value"] if isinstance(update, dict) and "__type__" in update and "value" in update else update for widget, update in found.items()}
+
+
+def values(updates: dict[Any, Any]) -> dict[str, Any]:
+    """Id of each text field that is sent a value → that."""
+    return {widget.elem_id: update["value"] for widget, update in updates.items() if isinstance(widget, gr.Textbox) and "value" in update}
+
+
 def test_fields_of_the_form_are_sent_only_when_the_job_has_changed(page: datasets.Datasets, studio: Studio) -> None:
     desk = Desk(studio)
     with gr.Blocks():
         form = train.build(desk)
+    begun = held(form)
+    again = form.open(begun)
+    assert form.flight in again and values(again) == {}
     draft = desk.kept()
-    fields = set(form.open("Simple"))
-    again = form.open("Simple", draft)
-    assert form.flight in again and set(again) < fields
-    assert not any("value" in update for widget, update in again.items() if isinstance(widget, gr.Textbox))
-    assert set(form.open("Simple", {"name": "wolf"})) == fields
+    desk.keep(draft | {"name": "wolf"})  # in another tab of the browser
+    assert values(form.open(begun)) == {"run-name": "wolf"}
+    assert set(form.open(begun)) == set(form.open())
+
+
+def test_what_a_list_says_twice_and_what_it_does_not_change_is_not_sent(page: datasets.Datasets, studio: Studio) -> None:
+    """Its answer may come when other fields have been typed in."""
+    folder = studio.library.root / "wolves"
+    folder.mkdir()
+    Image.new("RGB", (64, 64), "red").save(folder / "one.png")
+    desk = Desk(studio)
+    with gr.Blocks() as window:
+        form = train.build(desk)
+    begun = held(form)
+    pictures = next(widget for widget in form.outputs if getattr(widget, "elem_id", "") == "pictures")
+    [bound] = [fn for fn in window.fns.values() if pictures in fn.inputs and set(fn.inputs) < form.visit | {pictures} and fn.targets[0][0] == pictures._id]
+    path = desk.kept()["datasets"][0]["path"]
+    assert bound.fn(begun | {pictures: path}) == gr.skip()
+    updates = bound.fn(begun | {pictures: str(folder)})
+    assert values(updates) == {"run-name": "wolves", "trigger": "wolves", "prompts": "wolves"}
 
 
 def test_the_field_for_reference_pictures_is_shown_for_an_edit_model_alone(page: datasets.Datasets, studio: Studio) -> None:
@@ -83,7 +113,7 @@ def test_the_field_for_reference_pictures_is_shown_for_an_edit_model_alone(page:
         form = train.build(desk)
 
     def is_shown() -> bool:
-        updates = form.open("Simple")
+        updates = form.open()
         return next(update["visible"] for widget, update in updates.items() if getattr(widget, "label", "") == "Reference pictures" and "visible" in update)
 
     desk.keep(desk.kept())

@@ -45,6 +45,27 @@ def test_only_what_is_other_now_is_asked_for() -> None:
     assert changes_of(job, changed(job, save__save_every=None), 40) == ({"save.save_every": None}, {})
 
 
+def test_prompts_with_settings_of_their_own_are_offered_to_a_run_that_has_such(tmp_path: Path) -> None:
+    plain = training()
+    special = TrainJob.model_validate(drafts.short(plain) | {"name": "run-2", "sample": {"samples": [{"prompt": "a fox", "seed": 7}, {"prompt": "a wolf"}]}})
+    studio = Studio(Runner(tmp_path / "runs", tmp_path / "db"))
+    with gr.Blocks() as page:
+        shown = gr.State(None)
+        changing.build(studio, shown)
+    [fill] = [fn.fn for fn in page.fns.values() if fn.targets[0][1] == "expand"]
+    field, send = (next(one for one in page.blocks.values() if getattr(one, "elem_id", "") == name) for name in ("change-samples", "change-it"))
+    assert not send.interactive, "before it has been told what the settings are"
+    for job, is_there, text in ((plain, False, ""), (special, True, "- prompt: a fox\n  seed: 7\n- prompt: a wolf")):
+        updates = fill(studio.runner.submit(job))
+        update = updates[field]
+        assert updates[send]["interactive"]
+        assert (update["visible"], update["value"]) == (is_there, text)
+    wanted, problems = changes_of(special, changed(special, sample__samples=[{"prompt": "a fox", "seed": 8}]), 40)
+    assert problems == {} and [one["seed"] for one in wanted["sample.samples"]] == [8]
+    wanted, problems = changes_of(special, changed(special, sample__samples=[{"prompt": "a fox", "size": 8}]), 40)
+    assert wanted == {} and next(iter(problems)).startswith("sample.samples")
+
+
 def test_a_wrong_value_is_told_at_its_field_and_nothing_is_asked_for() -> None:
     job = training()
     wanted, problems = changes_of(job, changed(job, train__lr=7), 40)

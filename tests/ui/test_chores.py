@@ -8,7 +8,7 @@ import pytest
 from pictures import draw
 
 from engine.events import Captioned, Failed, Finished, Phase, Progress, Warned
-from engine.jobs.tools import CaptionJob
+from engine.jobs.tools import CaptionJob, EditCaptionsJob
 from engine.queue import Runner
 from engine.runs.folder import RunFolder
 from engine.settings import load_settings
@@ -51,6 +51,13 @@ def test_it_says_how_far_it_is_and_what_is_to_be_done():
 )
 def test_how_it_ended_is_a_sentence(end, status, words):
     assert words in chores.headline(history(captioned("a.png"), end), job(), status).health[1]
+
+
+@pytest.mark.parametrize(("dry_run", "words"), [(False, "2 captions changed."), (True, "2 captions would change. Nothing is written.")])
+def test_changed_captions_are_counted(dry_run, words):
+    edits = [{"type": "replace", "find": "a", "replacement": "b"}]
+    edit = EditCaptionsJob.model_validate({"name": "edit", "path": "cars", "edits": edits, "dry_run": dry_run})
+    assert chores.headline(history(captioned("a.png"), captioned("b.png"), Finished(step=2)), edit, "completed").health == ("ok", words)
 
 
 def test_a_preview_says_that_nothing_is_written():

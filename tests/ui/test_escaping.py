@@ -43,9 +43,8 @@ PIECES: dict[str, Make] = {
         1, chosen=0, pickable=frozenset({0, 1}), live=True,
     ),
     "nothing": lambda text: pieces.nothing(text, text, (text, "act")),
+    "hint": lambda text: pieces.hint(text),
     "log": lambda text: pieces.log([text, text]),
-    "picture": lambda text: pieces.picture(Path("/p") / text.replace("/", "∕"), text, [(text, text)]),
-    "no picture": lambda text: pieces.picture(None, text, []),
     "runs": lambda text: pieces.runs([(text, text, "live", Path("/p") / text.replace("/", "∕"), [(text, "act")])]),
     "status": lambda text: pieces.status(text, "running"),
 }  # fmt: skip
@@ -87,7 +86,7 @@ def test_hostile_words_are_shown_as_they_are_and_add_nothing_to_the_page(name, t
 def test_every_piece_that_shows_words_is_tried_here():
     made = {name for name, value in vars(pieces).items() if callable(value) and not name.startswith("_")}
     ours = {name for name in made if getattr(getattr(pieces, name), "__module__", "") == pieces.__name__}
-    assert ours - NOT_MADE_OF_WORDS == set(PIECES) - {"no picture", "loss by step", "density"}
+    assert ours - NOT_MADE_OF_WORDS == set(PIECES) - {"loss by step", "density"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)

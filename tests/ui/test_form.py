@@ -171,20 +171,6 @@ def test_a_sentence_cannot_bring_markdown_into_the_page():
     assert not re.search(r"\*\*|\]\(|`c`|_i_", text)
 
 
-def test_the_search_leaves_what_has_all_the_words(pro):
-    def found(text: str) -> set[str]:
-        updates = pro.search(text)
-        return {item.path for item in pro.fields if updates[item.widget]["visible"]}
-
-    assert found("") == {item.path for item in pro.fields}
-    assert "train.lr" in found("learning rate") and "train.lr" in found("LR") and "train.lr" in found("harsh colours")
-    assert "train.seed" not in found("learning rate")
-    assert found("nothing is called so") == set()
-    updates = pro.search("faces with a parting")
-    visible = [section.label for _, section in pro.sections if updates[section]["visible"]]
-    assert visible == ["Datasets"]
-
-
 def test_a_simple_form_has_the_chosen_fields_in_its_own_words():
     with gr.Blocks():
         simple = form.pick(TrainJob, {"name": {}, "datasets.0.num_repeats": {"label": "Repeats"}, "network.rank": {}})

@@ -10,8 +10,8 @@ from clips import film
 from pictures import draw
 from PIL import Image
 
+from engine.data.files.undo import step_of
 from engine.data.report import findings
-from engine.data.undo import step_of
 from engine.errors import JobError
 from engine.jobs.tools import FileName, Template
 from engine.queue import Runner

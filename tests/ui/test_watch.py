@@ -221,6 +221,15 @@ def test_the_card_says_how_it_goes_with_the_numbers_behind_it_and_a_door_to_the_
     assert stopped.health[1].startswith("Nothing is lost.") and "Learned" in stopped.health[1]
 
 
+def test_where_the_samples_told_that_it_is_past_its_best_the_card_speaks_of_them():
+    said = verdict("overcooked").model_copy(update={"likeness_step": 60})
+    assert headline(told(steps(1, 80), said), job(), "running").health[1] == (
+        "Past its best: since step 60 samples are more like the pictures and less like their prompts."
+    )
+    done = headline(told(steps(1, 80), said, Finished(step=100)), job(), "completed", saved=[40])
+    assert done.health[1].startswith("Ready. Step 45 is the one: after step 60,") and done.door == 40
+
+
 def history_of(name: str) -> list[Event]:
     return [*steps(1, 80), verdict(name)]
 

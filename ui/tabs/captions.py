@@ -54,7 +54,7 @@ class Captioning:
 
 def build(studio: Studio) -> Captioning:
     library = studio.library
-    way = Options([REPLACE, ADD, WRITE], value=REPLACE, show_label=False, elem_classes="segments", elem_id="caption-way")
+    way = Options([REPLACE, ADD, WRITE], value=REPLACE, label="What is done", show_label=False, elem_classes="segments", elem_id="caption-way")
     with gr.Row(elem_classes="fields") as replacing:
         find = Words(label="Find", max_lines=1, elem_id="find")
         replacement = Words(label="Replace with", max_lines=1, elem_id="replacement")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from engine.jobs.changing import value_of, with_values
 from .. import drafts, form
 from ..studio import Studio
 from ..watch import as_changed
-from ..wiring import Updates, on
+from ..wiring import Updates, on, warned
 
 NUMBERS: dict[str, dict[str, Any]] = {
     "train.lr": {"elem_id": "change-lr", "min_width": 150, "info": "From the next step on."},
@@ -27,7 +26,13 @@ NUMBERS: dict[str, dict[str, Any]] = {
 PROMPTS: dict[str, dict[str, Any]] = {
     "sample.prompts": {"label": "Sample prompts", "info": "One a line. The film strip goes on with these.", "lines": 3, "elem_id": "change-prompts"},
 }
-FIELDS = NUMBERS | PROMPTS
+SAMPLES: dict[str, dict[str, Any]] = {
+    "sample.samples": {
+        "label": "Prompts with settings of their own", "info": "YAML: a dash and prompt: for each, with its settings below.", "lines": 5,
+        "elem_id": "change-samples", "visible": False,
+    },
+}  # fmt: skip
+FIELDS = NUMBERS | PROMPTS | SAMPLES
 """What is offered, and what each field says other than usual."""
 
 
@@ -44,10 +49,12 @@ class Changing:
 def build(studio: Studio, shown: gr.State) -> Changing:
     with gr.Accordion("Change while it runs", open=False, visible=False, elem_id="change") as box:
         with gr.Row(elem_classes="fields"):
-            numbers = form.pick(TrainJob, NUMBERS)
-        answers = form.Form(fields=[*numbers.fields, *form.pick(TrainJob, PROMPTS).fields])
+            numbers = form.pick(TrainJob, {path: {"value": "", **words} for path, words in NUMBERS.items()})
+        prompts, samples = form.pick(TrainJob, PROMPTS), form.pick(TrainJob, SAMPLES)
+        answers = form.Form(fields=[*numbers.fields, *prompts.fields, *samples.fields])
         with gr.Row(elem_classes="actions"):
-            send = gr.Button("Change", size="md", scale=0, min_width=110, elem_id="change-it")
+            # not before the fields say how it is now: else a default would be asked for
+            send = gr.Button("Change", size="md", scale=0, min_width=110, interactive=False, elem_id="change-it")
     wrong = gr.State({})
 
     def now(name: str) -> tuple[TrainJob, int]:
@@ -66,26 +73,26 @@ def build(studio: Studio, shown: gr.State) -> Changing:
             job, _ = now(name)
         except JobError:
             return {}
-        return answers.show(drafts.short(job), {}) | {wrong: {}}
+        updates = answers.show(drafts.short(job), {}) | {wrong: {}}
+        [special] = samples.widgets  # only for a run that has such
+        return updates | {send: gr.update(interactive=True), special: updates[special] | gr.update(visible=bool(job.sample.samples))}
 
     def change(values: dict[Any, Any]) -> Updates:
-        try:
+        with warned("It was not changed"):
             job, step = now(values[shown])
             draft = drafts.short(job)
             wanted, problems = changes_of(job, answers.read(values, draft), step)
-            if not problems and wanted:
+            if wanted:
                 studio.runner.change(values[shown], wanted)
                 gr.Info("From the next step on. The log says when.", title="Noted", duration=4)
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="It was not changed")
-            return {}
-        if not problems and not wanted:
-            gr.Info("It is as it was.", title="Nothing to change", duration=4)
-        return answers.mark(problems, values[wrong], draft) | {wrong: problems}
+            elif not problems:
+                gr.Info("It is as it was.", title="Nothing to change", duration=4)
+            return answers.mark(problems, values[wrong], draft) | {wrong: problems}
+        return {}
 
-    on(box.expand, fill, shown, [*answers.widgets, wrong])
+    on(box.expand, fill, shown, [*answers.widgets, send, wrong])
     on(send.click, change, {shown, wrong, *answers.widgets}, [*answers.widgets, wrong])
-    return Changing(box, [box], lambda visible: {box: gr.update(open=False, visible=visible)})
+    return Changing(box, [box, send], lambda visible: {box: gr.update(open=False, visible=visible), send: gr.update(interactive=False)})
 
 
 def changes_of(job: TrainJob, draft: form.Draft, step: int) -> tuple[dict[str, Any], dict[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from engine.queue import RunRecord
 from ..pieces import Choice, Words
 from ..studio import Studio
 from ..watch import History, as_changed
-from ..wiring import Updates, on
+from ..wiring import Updates, on, warned
 
 ENDED = frozenset({"completed", "stopped", "interrupted", "failed"})
 FROM = "What came after that step is put aside in the run's folder, not deleted."
@@ -64,12 +63,10 @@ def build(studio: Studio) -> GoingOn:
         return "Train more" if wanted in (None, end) else f"Go back to step {wanted:,}"
 
     def start(name: str, wanted: int | None, steps: str) -> bool:
-        try:
+        with warned("It does not go on"):
             studio.runner.more(name, whole(steps), wanted)
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="It does not go on")
-            return False
-        return True
+            return True
+        return False
 
     on(step.input, choose, [step, last], go)
     return GoingOn(go, [step, more], [box, step, more, go, last], show, start)

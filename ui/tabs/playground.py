@@ -45,6 +45,7 @@ def build(studio: Studio) -> Playground:
             lora = Choice(loras(studio), value="", label="LoRA", elem_id="play-lora")
             own = gr.File(
                 file_types=[".safetensors"],
+                label="A .safetensors file",
                 show_label=False,
                 height=84,
                 elem_classes="small-drop",

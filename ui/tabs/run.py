@@ -22,7 +22,7 @@ from ..headline import headline
 from ..pieces import Piece
 from ..studio import Studio
 from ..watch import History
-from ..wiring import Updates, on
+from ..wiring import Updates, on, warned
 from . import changing, going_on
 
 NETWORKS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT", "full": "all weights", "none": "no network"}
@@ -80,16 +80,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
     def show(record: RunRecord, seen: Any) -> tuple[Updates, Any]:
         job = studio.job(record)
         if job is None:
-            words = pieces.notes(
-                [
-                    (
-                        "look",
-                        f"The job of {record.name} cannot be read: its config.yaml is missing or damaged",
-                        "",
-                        "",
-                    )
-                ]
-            )
+            words = pieces.notes([("look", f"The job of {record.name} cannot be read: its config.yaml is missing or damaged", "", "")])
             return {title: pieces.heading(record.name), card: words, film: "", log: ""}, None
         with studio.history(record) as history:
             ahead = studio.active() if record.status == "queued" else None
@@ -170,11 +161,9 @@ def build(studio: Studio, shown: gr.State) -> RunView:
 
     def ask(request: Request, words: str) -> Callable[[str], Updates]:
         def send(name: str) -> Updates:
-            try:
+            with warned():
                 runner.ask(name, request)
                 gr.Info(words, title="Noted", duration=4)
-            except JobError as error:
-                gr.Warning(escape(str(error)), title="That did not work")
             pressed = {"stop": stop, "pause": pause, "go": pause}.get(request)
             return {pressed: gr.update(interactive=False)} if pressed else {}
 
@@ -188,14 +177,12 @@ def build(studio: Studio, shown: gr.State) -> RunView:
     def undo(name: str) -> Updates:
         record = runner.get(name)
         dataset = _set_to_undo(record, studio.job(record)) if record else None
-        try:
+        with warned("It was not taken back"):
             if dataset is None:
                 raise JobError("There is nothing of this run to take back any more.", "What came later goes first: look at the data set.")
             album.refuse_if_used(studio, dataset)
             for kind, words, _, _ in mending.taken_back(studio.library, dataset):
                 (gr.Info if kind == "ok" else gr.Warning)(escape(words), title="Undo", duration=8)
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="It was not taken back")
         return {take_back: gr.update(visible=record is not None and _set_to_undo(record, studio.job(record)) is not None)}
 
     def rest(name: str, said: str) -> Updates:

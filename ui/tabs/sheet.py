@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -17,7 +16,7 @@ from ..exporting import FORMS, download, export
 from ..pieces import Choice, Options, Piece, Words
 from ..sheet import drawings, more_prompts, progress, sheet
 from ..studio import Studio
-from ..wiring import Updates, on
+from ..wiring import Updates, on, warned
 
 COLUMNS = 12
 """Columns on the page at most; the marked one is always among them."""
@@ -47,11 +46,12 @@ def build(studio: Studio) -> ContactSheet:
     with gr.Row(elem_classes="title-row"):
         verdict = Piece("", elem_id="verdict")
         picker = Choice(
-            run_names(studio), show_label=False, scale=0, min_width=180, elem_id="sheet-run"
+            run_names(studio), label="Run", show_label=False, scale=0, min_width=180, elem_id="sheet-run"
         )
         form = Options(
             FORMS,
             value="comfyui",
+            label="Export for",
             show_label=False,
             container=False,
             elem_classes="segments",
@@ -105,7 +105,7 @@ def build(studio: Studio) -> ContactSheet:
         elif chosen is not None:
             words = pieces.heading(f"Step {chosen:,} it is", f"Marked in {record.name}. Export writes it for another program.")
         else:
-            measured = f"By the loss on pictures that were held back, step {now.best:,} is the one. " if now.best in steps else ""
+            measured = f"By what was measured, step {now.best:,} is the one. " if now.best in steps else ""
             words = pieces.heading("Which one is it?", f"{measured}Compare the columns; click a picture to see it large beside the base model's.")
         saved = [(f"step {one.step:,}", one.step) for one in studio.checkpoints(record) if one.step]
         values = [value for _, value in saved]
@@ -128,40 +128,29 @@ def build(studio: Studio) -> ContactSheet:
             return name, history.drawn, len(history.saved), record.status
 
     def mark(name: str, step: int) -> Updates:
-        try:
+        with warned():
             record = runner.get(name)
             if record is None:
                 raise JobError(f"There is no run named {name}.", "Pick another one.")
             studio.choose(record, step)
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="That did not work")
         return show(name)
 
     def write(name: str, wanted: Any) -> Any:
         record = runner.get(name)
         step = studio.chosen(record) if record else None
-        try:
+        with warned("It was not exported"):
             if record is None or step is None:
                 raise JobError("No checkpoint is marked.", "Press Use this one above a column.")
             return str(export(studio, studio.choose(record, step).path, wanted, record.name))
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="It was not exported")
-            return None
+        return None
 
     async def ask(name: str, text: str, steps: list[int]) -> AsyncIterator[Updates]:
-        try:
+        with warned("Nothing was drawn"):
             record = runner.get(name)
             if record is None:
                 raise JobError("There is no such run.", "Pick another one.")
-            runner.submit(
-                more_prompts(
-                    studio, record, [line.strip() for line in text.splitlines() if line.strip()], steps
-                )
-            )
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="Nothing was drawn")
-            return
-        async for updates in follow(name):
+            runner.submit(more_prompts(studio, record, [line.strip() for line in text.splitlines() if line.strip()], steps))
+        async for updates in follow(name):  # the one that goes on, if this one does not
             yield updates
 
     async def follow(name: str | None) -> AsyncIterator[Updates]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from .. import pieces
 from ..exporting import FORMS, download, export
 from ..pieces import Choice, Options, Piece
 from ..studio import Studio
-from ..wiring import Updates, on
+from ..wiring import Updates, on, warned
 from .playground import loras
 
 SIZES = 430
@@ -38,6 +37,7 @@ def build(studio: Studio) -> Tools:
             lora = Choice(_choices(studio), value=None, label="LoRA", elem_id="tool-lora")
             own = gr.File(
                 file_types=[".safetensors"],
+                label="A .safetensors file",
                 show_label=False,
                 height=84,
                 elem_classes="small-drop",
@@ -102,13 +102,11 @@ def build(studio: Studio) -> Tools:
 
     def write(path: str | None, dropped: str | None, wanted: Any) -> str | None:
         source = Path(dropped or path or "")
-        try:
+        with warned("It was not exported"):
             if not source.is_file():
                 raise JobError("There is no such file any more.", "Pick another LoRA.")
             return str(export(studio, source, wanted, source.stem))
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="It was not exported")
-            return None
+        return None
 
     def open_page() -> Updates:
         return {lora: gr.update(choices=_choices(studio))}

@@ -13,11 +13,11 @@ from engine.errors import JobError
 from engine.families.catalog import BASES
 from engine.jobs import TrainJob
 
-from .. import drafts, form, levels, pieces
+from .. import drafts, folding, form, levels, pieces
 from ..desk import Desk
 from ..form import Draft
 from ..pieces import Choice, Options, Piece, Words
-from ..wiring import Updates, on
+from ..wiring import Updates, on, warned
 
 SECTIONS = {
     "model": "Base model", "network": "Network", "datasets": "Pictures", "train": "Learning", "train.ema_config": "Average of the weights",
@@ -50,8 +50,8 @@ class TrainForm:
     inputs: set[Any]
     outputs: list[Any]
     open: Callable[..., Updates]
-    """(view, draft that the page shows) → updates that show the job as it was left. Its arguments are ``typing``."""
-    typing: list[Any]
+    """Values of ``visit``, of a page that was there before → updates that show the job as it was left."""
+    visit: set[Any]
     prepare: Callable[[str | None], Updates]
     """Updates for a new job with a data set."""
     submit: Callable[[Values], tuple[str | None, Updates]]
@@ -68,7 +68,7 @@ def build(desk: Desk) -> TrainForm:
         with gr.Row(elem_classes="title-row"):
             Piece(pieces.heading("New LoRA", "A few answers. Everything else follows from them."))
             level = Options(
-                VIEWS, value="Simple", show_label=False, container=False, elem_classes="segments", scale=0, min_width=230, elem_id="level"
+                VIEWS, value="Simple", label="View", show_label=False, container=False, elem_classes="segments", scale=0, min_width=230, elem_id="level"
             )  # fmt: skip
         empty = Piece(NO_PICTURES, visible=False, elem_classes="card", elem_id="no-pictures")
         with gr.Row(elem_classes="split") as rest:
@@ -96,7 +96,8 @@ def build(desk: Desk) -> TrainForm:
                         },
                     )
                 with gr.Column(visible=False, elem_id="pro") as pro_view:
-                    search = Words(show_label=False, placeholder="Search all settings, for example: rank", elem_id="search")
+                    search = Words(label="Search all settings", show_label=False, placeholder="Search all settings, for example: rank", max_lines=1, elem_id="search")
+                    found = Piece("", elem_id="found")
                     pro = form.build(TrainJob, SECTIONS, beside={"train.timestep_type": lambda: Piece("", elem_id="noise-levels")})
                 with gr.Column(visible=False) as yaml_view:
                     code = gr.Code("", language="yaml", label="Only what differs from the defaults", lines=18, interactive=True, elem_id="yaml")
@@ -109,8 +110,8 @@ def build(desk: Desk) -> TrainForm:
     typed, shown, wrong = gr.State({}), gr.State("Simple"), gr.State({})
     states = {typed, shown, wrong}
     inputs = {*simple.widgets, *pro.widgets, code, *states}
-    drawn = pro.beside["train.timestep_type"]
-    outputs = [*simple.widgets, pictures, base, other, length, *pro.widgets, *pro.groups, drawn, code, flight, *states, level, *views.values(), empty, rest]
+    drawn, boxes = pro.beside["train.timestep_type"], [section.box for section in pro.sections]
+    outputs = [*simple.widgets, pictures, base, other, length, *pro.widgets, *pro.groups, *boxes, drawn, code, flight, *states, level, *views.values(), empty, rest]
 
     def gather(values: Values) -> Draft:
         """The draft with what stands in the view that is open; JobError if that is no YAML."""
@@ -135,18 +136,25 @@ def build(desk: Desk) -> TrainForm:
         told = [_of_field(path, sentence, simple) for path, sentence in problems.items()]
         return {flight: desk.card(draft, [*told, *(notes or [])]), typed: draft, wrong: problems}, problems
 
-    def show(draft: Draft, view: str) -> Updates:
-        """One of the views, filled; the others are filled when they are opened."""
+    def show(draft: Draft, view: str, values: Values | None = None) -> Updates:
+        """One of the views, filled; the others are filled when they are opened. What it holds already, by ``values``, is not sent."""
         updates, problems = around(draft, view)
         updates |= {column: gr.update(visible=name == view) for name, column in views.items()} | {level: view, shown: view}
         match view:
             case "YAML":
                 return updates | {code: drafts.to_yaml(draft)}
             case "Pro":
-                return updates | pro.show(draft, problems) | {drawn: levels.picture(draft)}
+                return updates | pro.show(draft, problems, values) | {drawn: levels.picture(draft)} | folding.shown(pro, draft, usual(draft), problems)
             case _:
-                fields, place = simple.show(draft, problems), references.widgets[0]
+                fields, place = simple.show(draft, problems, values), references.widgets[0]
                 return updates | fields | {place: fields[place] | updates[place]}
+
+    def usual(draft: Draft) -> Draft:
+        """The draft with what is proposed wherever Simple does not ask."""
+        result = desk.usual(draft)
+        for item in simple.fields:
+            form.put(result, item.path, form.get(draft, item.path, item.default))
+        return result
 
     def around(draft: Draft, view: str) -> tuple[Updates, dict[str, str]]:
         """What follows from the draft and from what there is on this computer, and what is wrong; no field that is typed in."""
@@ -170,7 +178,11 @@ def build(desk: Desk) -> TrainForm:
         def change(values: Values) -> Updates:
             draft = gather(values | {shown: view})
             updates, problems = judge(draft)
-            tile = {length: gr.update(value=form.get(draft, "train.steps", 2000))} if view == "Simple" else {drawn: levels.picture(draft)}
+            if view == "Simple":
+                tile: Updates = {length: gr.update(value=form.get(draft, "train.steps", 2000))}
+            else:
+                before, now = folding.heads(pro, values[typed] or {}), folding.heads(pro, draft)
+                tile = {drawn: levels.picture(draft)} | {box: gr.update(label=words) for box, words in now.items() if words != before[box]}
             return updates | tile | marks.mark(problems, values[wrong], draft) | marks.follow(values, draft)
 
         return change
@@ -182,16 +194,16 @@ def build(desk: Desk) -> TrainForm:
             return {flight: pieces.preflight("Not YAML yet", "", [("look", str(error), "", "")])}
         return judge(desk.keep(draft), notes)[0]
 
-    def answer(change: Callable[[Draft, Any], Draft]) -> Callable[..., Updates]:
-        """A tile or a data set was chosen: other answers may follow from it."""
+    def answer(path: str, change: Callable[[Draft, Any], Draft]) -> Callable[..., Updates]:
+        """A tile or a data set was chosen, which stands at this path: other answers may follow from it."""
 
         def answered(values: Values, value: Any) -> Updates:
             draft = gather(values | {shown: "Simple"})
-            try:
-                return show(change(draft, value), "Simple")
-            except JobError as error:
-                gr.Warning(escape(str(error)), title="That is not known")
-                return show(draft, "Simple")
+            if value in (None, "", form.get(draft, path, None)):
+                return {}  # a list tells its choice more than once, and when it is left too
+            with warned("That is not known"):
+                draft = change(draft, value)
+            return show(draft, "Simple", values)
 
         return answered
 
@@ -201,29 +213,30 @@ def build(desk: Desk) -> TrainForm:
 
     def switch(values: Values) -> Updates:
         """Another view of the same job. Text that is no YAML stays where it was typed."""
-        try:
+        with warned("Mend the YAML first"):
             draft, notes = gathered(values)
-        except JobError as error:
-            gr.Warning(escape(str(error)), title="Mend the YAML first")
-            return {level: values[shown]}
-        job, _ = drafts.settled(draft)
-        draft = drafts.short(job) if job else draft
-        return show(draft, values[level]) | (judge(draft, notes)[0] if notes else {})
+            job, _ = drafts.settled(draft)
+            draft = drafts.short(job) if job else draft
+            return show(draft, values[level]) | (judge(draft, notes)[0] if notes else {})
+        return {level: values[shown]}
+
+    def look_for(text: str, draft: Draft) -> Updates:
+        updates, number = folding.search(pro, text, draft or {}, usual(draft or {}))
+        return updates | {found: pieces.hint("No setting has all these words.") if text.strip() and not number else ""}
 
     def submit(values: Values) -> tuple[str | None, Updates]:
         marks = {"Simple": simple, "Pro": pro}.get(values[shown])
-        try:
+        with warned("It was not started"):
             draft, notes = gathered(values)
             updates, problems = judge(draft, notes)
             if problems:
-                return None, updates | (marks.mark(problems, values[wrong], draft) if marks else {})
+                folds = folding.shown(pro, draft, usual(draft), problems) if marks is pro else {}
+                return None, updates | folds | (marks.mark(problems, values[wrong], draft) if marks else {})
             name = desk.start(draft)
             if notes:
                 gr.Info(escape(" ".join(notes)), title="Not all of it could be taken over", duration=20)
             return name, {}
-        except (JobError, OSError) as error:
-            gr.Warning(escape(str(error)), title="It was not started")
-            return None, {}
+        return None, {}
 
     def dataset(values: Values) -> str | None:
         try:
@@ -236,13 +249,12 @@ def build(desk: Desk) -> TrainForm:
         desk.with_trigger_in_captions(draft)
         return judge(draft)[0]
 
-    def reopen(view: str = "Simple", known: Draft | None = None) -> Updates:
+    def reopen(values: Values | None = None) -> Updates:
         """The job as it was left, in the view that is open; YAML stays as it was typed."""
-        draft = desk.kept()
+        draft, view = desk.kept(), values[level] if values else "Simple"
         if view == "YAML":
             return {}
-        # the answer to a visit may come when the next letters are typed already
-        return around(draft, view)[0] if draft == known else show(draft, view)
+        return around(draft, view)[0] if values and draft == values[typed] else show(draft, view, values)
 
     def pair(handler: Callable[[Values, Any], Updates], widget: Any) -> Callable[[Values], Updates]:
         return lambda values: handler(values, values[widget])
@@ -251,12 +263,16 @@ def build(desk: Desk) -> TrainForm:
     for view, marks in (("Simple", simple), ("Pro", pro)):
         on(_typing(marks.widgets), on_type(view, marks), {*marks.widgets, *states}, outputs, **typing)
     on([code.input, code.blur], on_yaml, code, outputs, **typing)
-    for widget, change in ((base, desk.with_base), (other, desk.with_base), (pictures, desk.with_pictures), (length, with_steps)):
-        on(widget.input, pair(answer(change), widget), {*simple.widgets, *states, widget}, outputs, **typing)
+    chosen = (
+        (base, "model.name_or_path", desk.with_base), (other, "model.name_or_path", desk.with_base),
+        (pictures, "datasets.0.path", desk.with_pictures), (length, "train.steps", with_steps),
+    )  # fmt: skip
+    for widget, path, change in chosen:
+        on(widget.input, pair(answer(path, change), widget), {*simple.widgets, *states, widget}, outputs, **typing)
     on(level.input, switch, inputs | {level}, outputs, **typing)
-    on(search.change, pro.search, search, [*pro.widgets, *(section for _, section in pro.sections)], **typing)
+    on(search.change, look_for, [search, typed], [*pro.widgets, *boxes, drawn, found], **typing)
     return TrainForm(
-        page, go, flight, empty, inputs, outputs, reopen, [level, typed], lambda name: show(desk.begin(name), "Simple"), submit, dataset, put_trigger
+        page, go, flight, empty, inputs, outputs, reopen, inputs | {level}, lambda name: show(desk.begin(name), "Simple"), submit, dataset, put_trigger
     )
 
 

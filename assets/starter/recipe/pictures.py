@@ -83,7 +83,7 @@ def variants(emoji: Emoji, seed: int) -> Iterator[tuple[Picture, Image.Image]]:
             name, paper = background(rng, SIZE)
         paper.alpha_composite(object_)
         file = f"{'variants' if number else 'originals'}/{emoji.stem}__{number}.png"
-        caption = describe(emoji, colour, name, rng)
+        caption = describe(emoji, colour, name, rng) if number else plain_name(emoji)
         shown = "" if name == "white" else name
         picture = Picture(file, emoji.hexcode, emoji.label, emoji.style, emoji.group, colour, shown, caption)
         yield picture, paper.convert("RGB")
@@ -93,6 +93,11 @@ def draw_colour(emoji: Emoji, rng: Random, used: set[str]) -> str:
     """A colour that is not the object's own by name, was not used for it yet, and is not kept out."""
     own = set(emoji.label.split())
     return rng.choice([c for c in OBJECT_COLOURS if c not in used | own and not is_kept_out(emoji.label, c)])
+
+
+def plain_name(emoji: Emoji) -> str:
+    """An original's caption: what its few repetitions have to teach is the name that people will ask for."""
+    return shortened(f"a {emoji.style} emoji of {emoji.label}", "")
 
 
 def describe(emoji: Emoji, colour: str, background_name: str, rng: Random) -> str:

@@ -3,7 +3,7 @@
 ``report`` asks everything; each kind of question has a module. ``fixes`` mends what can be mended.
 """
 
-from ..undo import undo, undo_steps
+from ..files.undo import undo, undo_steps
 from .finding import FIXES, Finding, Fix, Kind, Level
 from .making import Report, findings, report
 from .mending import Change, Mended, mend, mend_copy, plan_fix

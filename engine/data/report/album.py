@@ -18,17 +18,19 @@ from numpy.typing import NDArray
 
 from ...errors import JobError
 from ...jobs import Dataset
-from ..caption_sources import find_captions
-from ..captions import TRIGGER, caption_file, read_text, whole_words
-from ..facts import Facts, is_current, look_at, look_at_head, parse_facts
-from ..kohya import kohya_folders
-from ..listing import Listing
-from ..notes import Notes
+from ..captions.kohya import kohya_folders
+from ..captions.sources import find_captions
+from ..captions.text import TRIGGER, caption_file, read_file, whole_words
+from ..files.facts import Facts, is_current, look_at, look_at_head, parse_facts
+from ..files.listing import Listing
+from ..files.notes import Notes
 from .lengths import Ruler
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 MOST_WORDS = 200_000
 """Different words that are counted at once; beyond that the rare ones are forgotten."""
+AT_ONCE = 10_000
+"""Words that are counted together, which takes a fraction of the time."""
 NO_PLACE = "\0"
 
 
@@ -83,9 +85,10 @@ class Texts:
 ENDINGS = {
     "JPEG": {".jpg", ".jpeg", ".jfif"}, "MPO": {".jpg", ".jpeg", ".jfif"}, "PNG": {".png"}, "WEBP": {".webp"}, "AVIF": {".avif"},
     "BMP": {".bmp"}, "DIB": {".bmp"}, "GIF": {".gif"}, "TIFF": {".tif", ".tiff"},
+    "HEIF": {".heic", ".heif"},
 }  # fmt: skip
 """Pillow's name of a kind → the endings that such files have."""
-ENDINGS_APART = frozenset({"MPO"})
+ENDINGS_APART = frozenset({"MPO", "HEIF"})
 """Kinds with several pictures in a file that do not move: cameras write a small copy beside the large one."""
 
 
@@ -113,17 +116,16 @@ def look_through(listing: Listing, notes: Notes, decode: bool = True) -> Album:
 
 def read_through(paths: Sequence[str], folder: Path, dataset: Dataset, trigger: str | None, ruler: Ruler) -> Texts:
     """Reads each caption once."""
-    texts, seen = Texts(), set[int]()
+    texts, seen, words = Texts(), set[int](), list[str]()
     for path, text in _captions(paths, folder, dataset, texts):
         for one in dataset.replacements:
             before, _, after = one.partition("|")
             text = text.replace(before, after)
         texts.number += 1
-        words = WORD.findall(text.replace(TRIGGER, "").lower())
+        words += WORD.findall(text.replace(TRIGGER, "").lower())
+        if len(words) > AT_ONCE:
+            _count(words, texts)
         texts.lengths[len(text.split())] += 1
-        texts.words.update(words)
-        if len(texts.words) > MOST_WORDS:
-            texts.words = Counter(dict(texts.words.most_common(MOST_WORDS // 2)))
         if trigger and TRIGGER not in text and not whole_words(trigger, ignore_case=True).search(text):
             texts.untriggered.append(path)
         if (tokens := ruler.beyond(text)) is not None:
@@ -132,16 +134,26 @@ def read_through(paths: Sequence[str], folder: Path, dataset: Dataset, trigger: 
         if key in seen:
             texts.same.append(path)
         seen.add(key)
+    _count(words, texts)
     return texts
+
+
+def _count(words: list[str], texts: Texts) -> None:
+    """Adds them to the frequent words, and empties the list."""
+    texts.words.update(words)
+    words.clear()
+    if len(texts.words) > MOST_WORDS:
+        texts.words = Counter(dict(texts.words.most_common(MOST_WORDS // 2)))
 
 
 def _captions(paths: Sequence[str], folder: Path, dataset: Dataset, texts: Texts) -> Iterator[tuple[str, str]]:
     """The pictures that have captions, with them. What is wrong with the others is noted in ``texts``."""
     elsewhere = []
     plain = dataset.caption_ext.lower() not in (".json", "json") and not dataset.use_short_captions
+    ending = caption_file(Path("x"), dataset.caption_ext).name[1:]
     for path in paths:
         try:
-            text, unicode = read_text(path, dataset.caption_ext)
+            text, unicode = read_file(path[: path.rfind(".")], ending)
         except JobError:
             texts.locked.append(path)
             continue

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ...errors import JobError
 from ...jobs import Dataset
-from ..buckets import place
 from ..scan import Item
+from ..sizes.buckets import place
 from .album import Album, Texts
 
 Table = list[tuple[str, int]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..facts import Fault
-from ..listing import Listing
+from ..files.facts import Fault
+from ..files.listing import Listing
 from ..scan import foreign_hint
 from ..words import count, listed
 from .album import Album

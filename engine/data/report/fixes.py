@@ -5,7 +5,6 @@ Paths in a change are relative to the data set, so that it can be made in the se
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 import re
@@ -19,9 +18,9 @@ import psutil
 from PIL import Image, ImageOps
 
 from ...errors import JobError
-from ..captions import TRIGGER, caption_file, decode_text
-from ..facts import look_at
-from ..pictures import IMAGE_SUFFIXES, PictureError, opened
+from ..captions.text import TRIGGER, caption_file, decode_text
+from ..files.facts import look_at
+from ..files.pictures import HEIC_SUFFIXES, IMAGE_SUFFIXES, PictureError, opened
 from ..words import printable
 from .album import ENDINGS
 from .finding import Fix
@@ -191,7 +190,6 @@ def _write_exactly(text: str, target: Path) -> None:
 
 def _save(source: Path, target: Path) -> None:
     """The picture, a moving one's first frame, upright, as a PNG or a JPEG; its colours stay as they are."""
-    _register(source)
     with opened(source) as image:
         picture = ImageOps.exif_transpose(image)
         _store(picture, target, image.info.get("icc_profile"))
@@ -219,18 +217,10 @@ def _store(picture: Image.Image, target: Path, profile: bytes | None) -> None:
         plain.save(target, "JPEG", quality=95, subsampling=0, **options)
 
 
-def _register(path: Path) -> None:
-    if path.suffix.lower() in (".heic", ".heif") and importlib.util.find_spec("pillow_heif"):
-        from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
-
-        register_heif_opener()
-
-
 def _cannot_open(path: Path) -> str | None:
     """Why a picture of a foreign kind cannot be converted; None if it can."""
-    if path.suffix.lower() in (".heic", ".heif") and not importlib.util.find_spec("pillow_heif"):
+    if path.suffix.lower() in HEIC_SUFFIXES:  # foreign only where the package is not here
         return "HEIC is read with the package pillow-heif, which is not installed"
-    _register(path)
     try:
         with opened(path):
             return None

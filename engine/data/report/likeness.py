@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..notes import Notes
-from ..pictures import PictureError, digest
+from ..files.notes import Notes
+from ..files.pictures import PictureError, digest
 from ..words import listed
 from .album import Album
 from .finding import Finding, found
@@ -37,7 +37,7 @@ def _twins(album: Album, notes: Notes) -> dict[str, str]:
     """Picture → an earlier one with the same bytes. Only what looks alike and is equally large is read."""
     groups: dict[tuple[int, ...], list[str]] = {}
     columns = (album.bytes, album.width, album.height, album.likeness)
-    alike = _repeated(np.array(album.bytes, dtype=np.uint64)) & album.good()
+    alike = _repeated(np.array(album.bytes, dtype=np.uint64)) & _repeated(np.array(album.likeness, dtype=np.uint64)) & album.good()
     for index in np.flatnonzero(alike):
         groups.setdefault(tuple(column[index] for column in columns), []).append(album.paths[index])
     asked = [Path(path) for group in groups.values() if len(group) > 1 for path in group]

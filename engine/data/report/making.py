@@ -11,9 +11,9 @@ from ...errors import JobError
 from ...families.catalog import base_of, defaults_of, multiple_of
 from ...jobs import Dataset, ModelSection
 from ...settings import load_settings, resolve
-from ..controls import without_mates
-from ..listing import Listing, list_files
-from ..notes import Notes
+from ..files.listing import Listing, list_files
+from ..files.notes import Notes
+from ..mates.controls import without_mates
 from ..words import printable
 from .album import Texts, look_through, read_through
 from .captions import about_captions

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import JobError
 from ...jobs import Dataset
 from ...settings import resolve
-from ..listing import find_pictures
+from ..files.listing import find_pictures
 from ..words import count, listed, printable
 from .finding import Finding, Kind, found
 

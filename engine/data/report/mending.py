@@ -12,7 +12,7 @@ from ...errors import JobError
 from ...jobs import Dataset, ModelSection
 from ...runs.atomic import put, staging
 from ...settings import load_settings, resolve
-from ..undo import exchange
+from ..files.undo import exchange
 from ..words import count, printable
 from .finding import DONE, FIXES
 from .fixes import Change, Left, Options, changes_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..buckets import MAX_ASPECT
+from ..sizes.buckets import MAX_ASPECT
 from .album import Album
 from .finding import Finding, found, well
 

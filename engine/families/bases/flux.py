@@ -36,6 +36,7 @@ FLUX = [
         parameters=11.9,
         text_parameters=4.88,
         memory_gb={"bf16": 48, "qfloat8": 24},
+        adapter="ostris/FLUX.1-schnell-training-adapter",
         architecture="flux-1-schnell",
         featured=True,
     ),

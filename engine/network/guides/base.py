@@ -18,7 +18,7 @@ from diffusers import ModelMixin
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from ...data.pictures import decode
+from ...data.files.pictures import decode
 from ...errors import JobError
 from ...families.base import ModelFamily
 from ...jobs import Dtype

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from ...errors import JobError
 from ...families.base import ModelFamily
-from ...jobs.adapters import Guide
+from ...jobs.adapters import Guide, none_for
 from .base import Listener
 from .control_lora import ControlLoraNetwork
 from .control_net import FluxControl, SD3Control, UNetControl
@@ -25,10 +24,6 @@ GUIDES: Mapping[str, Mapping[str, type[Listener]]] = {
     "redux": {"FluxTransformer2DModel": ReduxNetwork},
 }
 """adapter.type → class of the denoiser → what is trained beside it."""
-WHERE = (
-    "control_net is for Stable Diffusion 1.5 to 3.5 and FLUX.1, t2i and ip for Stable Diffusion 1.5 to XL, control_lora and redux for FLUX.1; "
-    "an edit model takes control pictures by itself."
-)
 
 
 def guide_for(settings: Guide, family: ModelFamily) -> type[Listener]:
@@ -45,7 +40,7 @@ def guide_size(settings: Guide, family: type[ModelFamily], denoiser: nn.Module) 
 def _guide(settings: Guide, family: type[ModelFamily], denoiser: str, title: str) -> type[Listener]:
     known = GUIDES[settings.type]
     if denoiser not in known or family.max_controls or family.is_video:
-        raise JobError(f"There is no adapter of the type {settings.type} for {title}.", f"Choose another type: {WHERE}")
+        raise none_for(settings.type, title)
     return known[denoiser]
 
 

@@ -13,6 +13,7 @@ from .chroma import CHROMA
 from .dialect import Dialect, dialect_of
 from .flux import FLUX
 from .flux2 import FLUX2
+from .ideogram4 import IDEOGRAM4
 from .krea2 import KREA2
 from .lumina2 import LUMINA2
 from .pixart import PIXART
@@ -51,11 +52,14 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "omnigen2": SAME,
     "ernie_image": SAME,
     "krea2": KREA2,
+    "ideogram4": IDEOGRAM4,
     "chroma_radiance": SAME,
     "ltx_video": SAME,
     "pixart_sigma": PIXART,
-    # ComfyUI has no such model; AI Toolkit writes and reads diffusers' names under diffusion_model.
+    # ComfyUI has no such models; AI Toolkit writes and reads diffusers' names under diffusion_model.
     "nucleus_image": SAME,
+    "prx": SAME,
+    "prx_pixel": SAME,
     "wan21": WAN,
     "wan21_i2v": WAN,
     "wan22_5b": WAN,

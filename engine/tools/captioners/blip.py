@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
-from ...data.pictures import decode
+from ...data.files.pictures import decode
 from ...jobs.tools import Blip
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import fetch, placed, read_images, read_model, read_tokenizer

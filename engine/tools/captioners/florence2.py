@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
-from ...data.pictures import decode
+from ...data.files.pictures import decode
 from ...errors import JobError
 from ...jobs.tools import Florence2
 from ...runtime.device import pick_device, pick_dtype

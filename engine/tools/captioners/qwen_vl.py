@@ -12,7 +12,7 @@ import torch
 import transformers
 from PIL import Image
 
-from ...data.pictures import decode
+from ...data.files.pictures import decode
 from ...errors import JobError
 from ...jobs.tools import QwenVl
 from ...runtime.device import pick_device, pick_dtype

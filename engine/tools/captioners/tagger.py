@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from transformers import AutoModelForImageClassification
 
-from ...data.pictures import decode
+from ...data.files.pictures import decode
 from ...jobs.tools import Tagger
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import fetch, read_images, read_model

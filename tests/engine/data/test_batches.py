@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from properties import held
 
 from engine.data.batches import Batches
-from engine.data.buckets import Placed
+from engine.data.sizes.buckets import Placed
 
 SQUARE, WIDE, TALL = (64, 64), (96, 48), (48, 96)
 

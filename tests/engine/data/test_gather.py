@@ -14,8 +14,8 @@ from PIL import Image
 
 from engine.check import check_job
 from engine.control import Control, Stopped
+from engine.data.caches.room import clean_up
 from engine.data.gather import folder_of, gather
-from engine.data.room import clean_up
 from engine.data.scan import scan
 from engine.errors import JobError
 from engine.events import Event

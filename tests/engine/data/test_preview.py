@@ -108,13 +108,31 @@ def test_a_job_is_shown_as_it_would_be_trained(folder, tmp_path):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_table_has_the_multiple_of_each_family(name):
-    """The usual autoencoder makes 8 x 8 pixels one; those of Wan 2.2 5B and of ERNIE make 16 x 16 one, and Radiance has none."""
+    """The usual autoencoder makes 8 x 8 pixels one; those of Wan 2.2 5B and of ERNIE make 16 x 16 one, Radiance and PRXPixel have none."""
     family = load_family(name)
-    if name == "chroma_radiance":
-        assert FAMILIES[name].pixel_multiple == family.pixel_multiple.fget(None) == 32
+    if not family.vae_parts:
+        assert FAMILIES[name].pixel_multiple == family.pixel_multiple.fget(family) == {"chroma_radiance": 32, "prx_pixel": 16}[name]
     else:
         assert FAMILIES[name].pixel_multiple == {"wan22_5b": 16, "ernie_image": 16, "ltx_video": 32}.get(name, 8) * family.latent_multiple
     assert multiple_of("unknown/model", name) == FAMILIES[name].pixel_multiple
+
+
+@pytest.mark.parametrize(("base", "said"), [("FLUX.2-klein-base-4B", "144 × 208"), ("FLUX.1-Kontext-dev", "")])
+def test_reference_pictures_are_told_at_the_size_at_which_they_are_shown(base, said, folder, tmp_path):
+    """Beside pictures of one size, references of two sizes make two kinds of batches."""
+    for index, size in enumerate([(150, 210), (210, 150)]):
+        draw(tmp_path / "after" / f"{index}.png", (200, 200))
+        draw(tmp_path / "before" / f"{index}.png", size)
+    job = tmp_path / "job.yaml"
+    data = f"datasets: [{{path: '{tmp_path / 'after'}', control_path: '{tmp_path / 'before'}', resolution: 64}}]"
+    job.write_text(f"name: x\nmodel: {{name_or_path: black-forest-labs/{base}}}\n{data}\ntrain: {{batch_size: 2}}\n")
+    result = CliRunner().invoke(app, ["data", "preview", str(job), "--out", str(tmp_path / "sheets")])
+    assert result.exit_code == 0, result.output
+    assert ("reference 144 × 208" in result.output) == ("reference 208 × 144" in result.output) == bool(said)
+    assert f"{2 if said else 1} batch" in result.output
+    setup = open_setup(job)
+    first = preview(setup.datasets, setup.items, setup.resolution, setup.multiple, setup.reference_size)[0]
+    assert first.facts()["references"] == ([[144, 208]] if said else [])
 
 
 def test_looking_loads_no_torch():

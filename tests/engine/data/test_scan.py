@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pictures import draw
 
-from engine.data.listing import list_files
+from engine.data.files.listing import list_files
 from engine.data.report import findings
 from engine.data.scan import Item, scan
 from engine.errors import JobError

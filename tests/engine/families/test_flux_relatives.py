@@ -1,4 +1,4 @@
-"""FLUX's relatives, Z-Image, Lumina and PixArt: real sizes on no device, names in files, and what is peculiar to each."""
+"""FLUX's relatives, Z-Image, Lumina and PixArt: what is peculiar to each; and of most families, the names in files that ComfyUI looks for."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ from engine.network.reader import read_lora
 from engine.runtime.loading import open_family
 
 CASES = {case.name: case for case in tiny.CASES}
-FAMILIES = ("auraflow", "chroma", "flex 1", "flux 2", "flux 2 klein", "flux kontext", "lumina 2", "pixart sigma", "z-image")
-
-
 NATIVE = {
     "chroma": {
         "double_blocks.0.img_attn.proj", "double_blocks.0.img_attn.qkv", "double_blocks.0.img_mlp.0", "double_blocks.0.img_mlp.2",
@@ -47,6 +44,45 @@ NATIVE = {
         for block in range(2)
         for layer in ("attn.qkv", "attn.proj", "cross_attn.q_linear", "cross_attn.kv_linear", "cross_attn.proj", "mlp.fc1", "mlp.fc2")
     },
+    "qwen image": {
+        f"transformer_blocks.{block}.{layer}"
+        for block in range(2)
+        for layer in (
+            "attn.to_q", "attn.to_k", "attn.to_v", "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_out.0", "attn.to_add_out",
+            "img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2",
+        )
+    },
+    "hidream": {
+        *(f"{stream}_stream_blocks.0.block.attn1.to_{layer}" for stream in ("double", "single") for layer in ("q", "k", "v", "out")),
+        *(f"{stream}_stream_blocks.0.block.ff_i.shared_experts.w{number}" for stream in ("double", "single") for number in (1, 2, 3)),
+        *(f"double_stream_blocks.0.block.attn1.to_{layer}_t" for layer in ("q", "k", "v", "out")),
+        *(f"double_stream_blocks.0.block.ff_t.w{number}" for number in (1, 2, 3)),
+    },
+    "wan 2.1": {
+        f"blocks.{block}.{layer}"
+        for block in range(2)
+        for layer in (*(f"{which}_attn.{letter}" for which in ("self", "cross") for letter in "qkvo"), "ffn.0", "ffn.2")
+    },
+    "krea 2": {
+        f"blocks.{block}.{layer}"
+        for block in range(2)
+        for layer in ("attn.wq", "attn.wk", "attn.wv", "attn.wo", "attn.gate", "mlp.gate", "mlp.up", "mlp.down")
+    },
+    "ideogram 4": {
+        f"layers.{block}.{layer}"
+        for block in range(2)
+        for layer in ("attention.qkv", "attention.o", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
+    },
+    "ernie image": {
+        f"layers.{block}.{layer}"
+        for block in range(2)
+        for layer in (*(f"self_attention.to_{name}" for name in ("q", "k", "v", "out.0")), "mlp.gate_proj", "mlp.up_proj", "mlp.linear_fc2")
+    },
+    "ltx video": {
+        f"transformer_blocks.{block}.{layer}"
+        for block in range(2)
+        for layer in (*(f"attn{which}.to_{name}" for which in "12" for name in ("q", "k", "v", "out.0")), "ff.net.0.proj", "ff.net.2")
+    },
     "z-image": {
         f"layers.{block}.{layer}"
         for block in range(2)
@@ -55,10 +91,10 @@ NATIVE = {
         )
     },
 }  # fmt: skip
-NATIVE |= dict.fromkeys(("flex 1", "flux 2", "flux 2 klein", "flux kontext"), NATIVE["chroma"])
+NATIVE |= dict.fromkeys(("flex 1", "flux 2", "flux 2 klein", "flux kontext", "radiance"), NATIVE["chroma"])
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NATIVE)
 def test_a_comfyui_file_has_the_names_that_comfyui_knows_and_comes_back_the_same(name, tmp_path):
     case, path = CASES[name], tmp_path / "lora.safetensors"
     family = wrapped(case)
@@ -153,8 +189,8 @@ def test_flex_is_drawn_with_its_guidance():
         assert family.sample(cond, None, request_of(CASES["flex 1"], 9.0, steps=1)).tobytes() != low.tobytes()
 
 
-@pytest.mark.parametrize(("arch", "told"), [("flex1", False), ("flux", True)])
-def test_a_foreign_job_that_bypasses_guidance_is_told_only_where_that_is_not_done(arch, told):
+@pytest.mark.parametrize(("arch", "bypassed"), [("flex1", False), ("flux", True), ("flux_kontext", True), ("sdxl", False)])
+def test_a_foreign_job_that_bypasses_guidance_is_done_so_without_a_word(arch, bypassed):
     process = {
         "type": "sd_trainer",
         "model": {"name_or_path": "x/y", "arch": arch},
@@ -162,8 +198,26 @@ def test_a_foreign_job_that_bypasses_guidance_is_told_only_where_that_is_not_don
         "network": {"type": "lora", "linear": 16},
         "train": {"steps": 10, "bypass_guidance_embedding": True},
     }
-    _, notes = load_job_with_notes({"job": "extension", "config": {"name": "x", "process": [process]}})
-    assert any("bypass_guidance_embedding" in note.message for note in notes) == told
+    job, notes = load_job_with_notes({"job": "extension", "config": {"name": "x", "process": [process]}})
+    assert not any("bypass_guidance_embedding" in note.message for note in notes)
+    assert job.train.bypass_guidance_embedding == bypassed  # Flex is always trained so, and others have nothing to bypass
+
+
+def test_flux_is_asked_as_a_model_without_a_guidance_embedding_where_that_is_bypassed():
+    """Against the same weights in a model that has none; drawing is as it was."""
+    family = wrapped(CASES["flux with guidance"])
+    plain = type(family.denoiser).from_config({**family.denoiser.config, "guidance_embeds": False})
+    plain.load_state_dict({name: tensor for name, tensor in family.denoiser.state_dict().items() if "guidance_embedder" not in name})
+    with torch.no_grad():
+        cond = conditioning(family, "a red fox", ())
+        noisy, sigma = torch.randn(1, 1, 16, 24, generator=torch.Generator().manual_seed(2)), torch.tensor([0.5])
+        before, drawn = family.predict(noisy, sigma, cond), family.sample(cond, None, request_of(CASES["flux with guidance"], 3.0, steps=1)).tobytes()
+        family.bypasses_guidance = True
+        after = family.predict(noisy, sigma, cond)
+        assert family.sample(cond, None, request_of(CASES["flux with guidance"], 3.0, steps=1)).tobytes() == drawn
+        family.pipe.register_modules(transformer=plain)
+        torch.testing.assert_close(after, family.predict(noisy, sigma, cond))
+    assert (after - before).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("name", ["chroma", "flux 2", "flux 2 klein", "lumina 2", "z-image"])

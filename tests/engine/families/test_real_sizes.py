@@ -38,11 +38,15 @@ SIZES = {
     "hidream-e1-1": (17_105_733_184, 16 * 14 + 32 * 7),
     "hidream-e1-full": (17_105_733_184, 16 * 14 + 32 * 7),
     "hidream-full": (17_105_733_184, 16 * 14 + 32 * 7),
+    "ideogram4": (9_279_288_448, 34 * 7),
     "krea2": (12_820_073_036, 28 * 8),
+    "ltx-video": (1_923_385_472, 28 * 10),
+    "krea2-turbo": (12_820_073_036, 28 * 8),
     "lumina2": (2_609_769_152, 30 * 7),
     "nucleus-image": (16_922_679_296, 32 * 8),
     "omnigen2": (3_967_161_400, (32 + 2 + 2) * 7),
     "pixart-sigma": (610_856_096, 28 * 10),
+    "prxpixel": (7_003_535_872, 24 * 6),
     "qwen-image": (20_430_401_088, 60 * 12),
     "qwen-image-2512": (20_430_401_088, 60 * 12),
     "qwen-image-edit": (20_430_401_088, 60 * 12),
@@ -65,6 +69,21 @@ SIZES = {
     "zimage-turbo": (6_154_908_736, 30 * 7),
 }
 """Base model → weights of its denoiser, and its layers that carry a LoRA."""
+FEATURES = {
+    "auraflow": 2_334_720, "chroma-base": 4_085_760, "chroma-hd": 4_085_760, "chroma-radiance": 3_502_080,
+    "cogview4": 2_064_384, "ernie-image": 2_949_120, "flex1": 2_869_248, "flex2": 2_869_248, "flux-dev": 4_085_760,
+    "flux-kontext": 4_085_760, "flux-schnell": 4_085_760, "flux2-dev": 6_291_456, "flux2-klein-4b": 1_505_280,
+    "flux2-klein-9b": 2_719_744, "flux2-klein-base-4b": 1_505_280, "flux2-klein-base-9b": 2_719_744, "hidream-e1-1": 2_650_112,
+    "hidream-e1-full": 2_650_112, "hidream-full": 2_650_112, "ideogram4": 2_976_768, "krea2": 3_354_624,
+    "krea2-turbo": 3_354_624, "ltx-video": 1_490_944, "lumina2": 1_497_600, "nucleus-image": 886_208, "omnigen2": 1_982_880,
+    "pixart-sigma": 838_656, "prxpixel": 1_935_360, "qwen-image": 6_635_520, "qwen-image-2512": 6_635_520,
+    "qwen-image-edit": 6_635_520, "qwen-image-edit-2509": 6_635_520, "qwen-image-edit-2511": 6_635_520, "sd15": 423_936,
+    "sd21": 432_128, "sd35-large": 3_297_792, "sd35-medium": 1_468_416, "sdxl": 2_659_840, "wan21-14b": 4_792_320,
+    "wan21-1b": 1_367_040, "wan21-i2v-480p": 5_611_520, "wan21-i2v-720p": 5_611_520, "wan22-14b": 4_792_320,
+    "wan22-14b-i2v": 4_792_320, "wan22-5b": 2_519_040, "zimage": 2_188_800, "zimage-deturbo": 2_188_800,
+    "zimage-turbo": 2_188_800,
+}  # fmt: skip
+"""Base model → width and height of the weights of those layers, all in all: what a LoRA of rank 1 has."""
 WHOLE = {"chroma_radiance", "omnigen2", "qwen_image", "qwen_image_edit", "qwen_image_edit_plus"} | {
     f"wan{name}" for name in ("21", "21_i2v", "22_5b", "22_14b", "22_14b_i2v")
 }
@@ -111,6 +130,7 @@ def test_the_real_model_has_its_weights_and_lora_layers(base):
     layers = layers_of(model)
     chosen = [name for name in layers if re.fullmatch(load_family(row.family).lora_targets, name)]
     assert len(chosen) == targets
+    assert sum(len(weight) + weight[0].numel() for weight in (layers[name].weight for name in chosen)) == FEATURES[base]
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     assert SHAPES.get(base, {}).items() <= shapes.items()
     if row.family in TABLES:

@@ -13,8 +13,9 @@ from PIL import Image
 from test_every_family import make_job, run
 from test_parity import as_pixels, conditioning, request_of, wrapped
 
-from engine.data.buckets import Placed
 from engine.data.scan import Item
+from engine.data.sizes.buckets import Placed
+from engine.families.catalog import FAMILIES
 from engine.training.loader import Loader
 from engine.training.reference_sizes import with_own_sizes
 
@@ -111,3 +112,14 @@ def test_a_run_shows_references_in_their_own_sizes(changing, tmp_path, monkeypat
     run(job, tmp_path / "runs")
     per = 1 if changing else 4
     assert sizes == {(True, 24 // per, 40 // per), (False, 112 // per, 64 // per), (False, 64 // per, 112 // per)}
+
+
+@pytest.mark.parametrize("match", [False, True])
+@pytest.mark.parametrize("case", [case for case in tiny.CASES if not case.patches], ids=lambda case: case.name)
+def test_the_table_says_what_the_class_says(case, match):
+    family, info = wrapped(case), FAMILIES[case.family]
+    family.kwargs = {"match_target_res": match}
+    assert family.keeps_reference_sizes == (info.reference_size is not None)
+    for size in ((75, 115), (1300, 1100), (2000, 500)):
+        said = info.reference_size(*size, (512, 768), family.pixel_multiple, match) if info.reference_size else (512, 768)
+        assert said == family.reference_size(*size, (512, 768))

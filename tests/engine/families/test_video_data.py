@@ -11,8 +11,8 @@ from pictures import draw
 from test_parity import wrapped
 
 from engine.control import Control
-from engine.data.clips import Cut, read_first, read_frames
-from engine.data.pixels import load_pixels
+from engine.data.files.clips import Cut, read_first, read_frames
+from engine.data.sizes.pixels import load_pixels
 from engine.execute import execute
 from engine.jobs import load_job
 from engine.runs.folder import RunFolder

@@ -281,7 +281,6 @@ def test_a_trigger_word_stands_for_captions_that_are_missing() -> None:
     ("section", "key", "value"),
     [
         ("train", "content_or_style_reg", "style"),
-        ("train", "bypass_guidance_embedding", True),
         ("train", "unload_text_encoder", True),
         ("model", "refiner_name_or_path", "x"),
         ("model", "split_model_over_gpus", True),
@@ -305,7 +304,7 @@ def test_what_is_left_out_is_said_by_its_name(section: str, key: str, value: Any
         ("train", "random_noise_multiplier", 0.1), ("train", "random_noise_shift", 0.1), ("train", "optimal_noise_pairing_samples", 4),
         ("train", "force_consistent_noise", True), ("train", "do_guidance_loss", True), ("train", "guidance_loss_target", 4.0),
         ("train", "do_differential_guidance", True), ("train", "differential_guidance_scale", 2.0), ("train", "max_loss", 1.0),
-        ("train", "unet_lr", 3e-4), ("train", "optimizer", "muon"),
+        ("train", "unet_lr", 3e-4), ("train", "optimizer", "muon"), ("train", "bypass_guidance_embedding", True),
         ("train", "diff_output_preservation", True), ("train", "diff_output_preservation_class", "woman"),
         ("train", "blank_prompt_preservation", True), ("train", "inverted_mask_prior", True), ("train", "reg_weight", 0.5),
         ("datasets", "mask_path", "x"), ("datasets", "alpha_mask", True), ("datasets", "invert_mask", True), ("datasets", "mask_min_value", 0.1),
@@ -344,7 +343,7 @@ def test_augmentations_are_taken_over_with_their_share_among_the_settings() -> N
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("datasets", "poi", "face"), ("datasets", "do_audio", True), ("train", "train_unet", False)],
+    [("datasets", "poi", "face"), ("datasets", "do_audio", True)],
 )
 def test_what_would_train_something_else_is_refused(section: str, key: str, value: Any) -> None:
     with pytest.raises(JobError, match=rf"{key} asks for .* not supported yet"):

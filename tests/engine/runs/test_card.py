@@ -112,3 +112,11 @@ def test_without_a_token_nothing_is_tried(folder: RunFolder, hub: type[Hub], mon
     with pytest.raises(JobError, match=r"no token.*hf auth login"):
         pushing.push(folder)
     assert hub.asked == {}
+
+
+def test_without_a_place_to_upload_to_the_command_that_names_one_is_told(folder: RunFolder, hub: type[Hub], monkeypatch) -> None:
+    job = folder.job()
+    monkeypatch.setattr(pushing, "current_job", lambda _: job.model_copy(update={"save": job.save.model_copy(update={"hf_repo_id": None, "push_to_hub": False})}))
+    with pytest.raises(JobError, match=r"push cats --to owner/name"):
+        pushing.push(folder)
+    assert hub.asked == {}

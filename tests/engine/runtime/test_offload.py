@@ -12,6 +12,7 @@ from engine.families.flux import Flux
 from engine.families.sources import Quantization
 from engine.jobs import Lora
 from engine.network.attach import attach
+from engine.runtime import loading
 from engine.runtime.offload import Conveyor, blocks_of, offload
 from engine.runtime.quantize import quantize
 
@@ -101,6 +102,22 @@ def test_a_kind_that_cannot_be_offloaded_is_refused():
     with pytest.raises(JobError, match="cannot be offloaded") as caught:
         offload(model, 1.0, CPU)
     assert "qfloat8" in caught.value.hint
+
+
+def test_quantized_layers_are_put_aside_one_by_one_where_they_are_to_be_offloaded(make_job, run, monkeypatch):
+    """Or all of them would be on the card before the first is streamed to it."""
+    model = tiny.flux().transformer
+    list(quantize(model, Quantization("qint8"), CPU, "transformer", torch.device("meta")))
+    assert {layer.weight.device.type for layer in model.modules() if type(layer).__name__ == "QLinear"} == {"meta"}
+    seen = {}
+
+    def spy(part, plan, device, name, rest):
+        seen[name] = rest
+        return quantize(part, plan, device, name, rest)
+
+    monkeypatch.setattr(loading, "quantize", spy)
+    run(make_job(model__quantize=True, model__qtype="qint8", model__layer_offloading=True, train__steps=1, sample__sample_every=None))
+    assert seen == {"transformer": CPU, "text_encoder": None, "text_encoder_2": None}
 
 
 def test_on_a_processor_it_is_said_that_it_does_nothing(make_job, run):

@@ -13,7 +13,7 @@ from PIL import Image
 from tiny import lookers
 
 from engine.control import Control
-from engine.data.controls import find_mates
+from engine.data.mates.controls import find_mates
 from engine.errors import JobError
 from engine.jobs.tools import Annotators, ClipSeg, Labels
 from engine.tools.annotators.edges import canny, line

@@ -11,7 +11,7 @@ from drive import captions, contents, done, failure, run, stop_at, warnings
 from PIL import Image
 
 import engine.tools.edit_captions as editing
-from engine.data.undo import Step, undo, undo_steps
+from engine.data.files.undo import Step, undo, undo_steps
 from engine.errors import JobError
 from engine.jobs import load_job
 from engine.jobs.tools import Append, Prepend, Replace, Trim

@@ -12,7 +12,7 @@ from drive import contents, done, failure, run, stop_at, warnings
 from PIL import Image
 from tiny import lookers
 
-from engine.data.controls import find_mates
+from engine.data.mates.controls import find_mates
 from engine.errors import JobError
 from engine.jobs.tools import ClipSeg, Labels, MaskJob
 from engine.tools.annotators.segments import open_segments

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from test_weighing import Model, Prompted, answers, half, latents, loss, prompted
 
 from engine.jobs.train import Train
-from engine.training.objectives import Batch, FlowMatching, Regression
+from engine.training.objectives import Batch, Denoising, FlowMatching, Regression
 
 
 def drawn(mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Generator]:
@@ -81,6 +85,26 @@ def test_pictures_instead_of_answers_are_compared_where_both_lead(kind):
     found = loss(Model(0.5), Batch(mean, std, {}), t0_loss_target=True, loss_type=kind)
     wrong = noisy - level * 0.5 - mean  # the picture that the answer leads to, and the true one
     torch.testing.assert_close(found, (wrong.square() if kind == "mse" else wrong.abs()).mean(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_pictures_are_compared_for_models_that_denoise_too(prediction):
+    """Against diffusers' own step to the picture, by the formulas of its schedulers."""
+    schedule = DDPMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction)
+    family: Any = SimpleNamespace(pipe=SimpleNamespace(scheduler=schedule), title="it", latent_multiple=1)
+    clean = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(5))
+    rng = torch.Generator().manual_seed(0)
+    seen = Denoising(Train()).noised(family, clean, Batch(clean, clean * 0, {}), rng)
+    time = (seen.sigma * 1000).round().long()
+    said = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(6))
+    kept = schedule.alphas_cumprod[time].view(-1, 1, 1, 1)
+    pictures = {
+        "epsilon": lambda answer: (seen.latents - (1 - kept).sqrt() * answer) / kept.sqrt(),
+        "v_prediction": lambda answer: kept.sqrt() * seen.latents - (1 - kept).sqrt() * answer,
+        "sample": lambda answer: answer,
+    }[prediction]
+    torch.testing.assert_close(pictures(seen.answer), clean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close((seen.led(said) - seen.led(seen.answer)).abs(), (pictures(said) - clean).abs(), rtol=1e-3, atol=1e-3)
 
 
 class Kept(Model):

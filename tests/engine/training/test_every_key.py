@@ -23,11 +23,11 @@ from test_data_of_a_run import bench_of
 
 from engine.control import Control
 from engine.data.batches import Batches
-from engine.data.buckets import place, pools_of
-from engine.data.caption_options import wording_of
-from engine.data.cuts import cut_items
+from engine.data.captions.options import wording_of
 from engine.data.gather import gather
 from engine.data.scan import scan
+from engine.data.sizes.buckets import place, pools_of
+from engine.data.sizes.cuts import cut_items
 from engine.errors import JobError
 from engine.jobs import Dataset, TrainJob, load_job
 from engine.training.bench import Bench
@@ -323,6 +323,8 @@ ELSEWHERE = {
     "clip_image_path": "network/guides/test_looking.py::test_each_picture_is_learned_with_the_one_that_the_job_says",
     "clip_image_from_same_folder": "network/guides/test_looking.py::test_each_picture_is_learned_with_the_one_that_the_job_says",
     "controls": "training/test_made_controls.py::test_the_model_is_shown_what_was_made_of_each_picture",
+    "auto_mask": "training/test_made_controls.py::test_what_is_found_by_words_is_what_is_learned",
+    "auto_inpaint": "training/test_made_controls.py::test_what_is_found_by_words_is_what_is_drawn_anew",
     "hf_config": "training/test_every_key.py::test_the_hub_is_asked_for_the_configuration_and_the_part",
     "hf_split": "training/test_every_key.py::test_the_hub_is_asked_for_the_configuration_and_the_part",
     "do_i2v": "families/test_video_data.py::test_the_small_model_is_shown_the_first_frame_where_it_is_asked_for",

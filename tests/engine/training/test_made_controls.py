@@ -14,7 +14,7 @@ from test_data_of_a_run import bench_of
 from engine.control import Control, Stopped
 from engine.errors import JobError
 from engine.execute import execute
-from engine.jobs import load_job
+from engine.jobs import load_job_with_notes
 from engine.runs.folder import RunFolder
 from engine.settings import load_settings
 from engine.tools.annotators.edges import canny, line
@@ -127,14 +127,66 @@ def test_what_cannot_be_is_told_before_anything_is_made(job_of, base, folder, tm
     assert not made()
 
 
-def test_kinds_of_ai_toolkit_that_are_something_else_there_are_refused():
-    def read(kinds) -> list[str]:
-        data = {"folder_path": "x", "controls": kinds}
+def test_the_subjects_that_ai_toolkit_makes_masks_of_are_found_by_words():
+    def read(kinds, **more):
+        data = {"folder_path": "x", "controls": kinds, **more}
         process = {"type": "sd_trainer", "model": {"name_or_path": "y", "arch": "flex2"}, "datasets": [data], "train": {"steps": 1}}
-        return load_job({"job": "extension", "config": {"name": "x", "process": [process]}}).datasets[0].controls
+        job, notes = load_job_with_notes({"job": "extension", "config": {"name": "x", "process": [process]}})
+        return job.datasets[0], " ".join(note.message for note in notes)
 
-    assert read(["depth", "line", "pose"]) == ["depth", "line", "pose"] and read([]) == []
-    for kind, hint in {"mask": "mask_path", "inpaint": "inpaint_path", "sapiens2_mask": "mask_path"}.items():
-        with pytest.raises(JobError, match=f"controls asks for {kind}, which is not supported yet") as caught:
-            read(["depth", kind])
-        assert hint in caught.value.hint
+    assert read(["depth", "line", "pose"])[0].controls == ["depth", "line", "pose"] and read([])[0].controls == []
+    found, told = read(["depth", "inpaint", "mask"])
+    assert (found.controls, found.auto_inpaint, found.auto_mask) == (["depth"], ["a person"], ["a person"])
+    assert "controls: inpaint looks for a person" in told and "controls: mask looks for a person" in told
+    found, told = read("inpaint", inpaint_path="erased")
+    assert (found.inpaint_path, found.auto_inpaint) == ("erased", []) and "looks for" not in told
+    with pytest.raises(JobError, match="controls asks for normals, which is not supported yet"):
+        read(["normals"])
+
+
+@pytest.fixture
+def finds(monkeypatch):
+    """In the place of CLIPSeg: what is white in a picture is a box, and nothing is a cat."""
+    asked = []
+
+    def open_clipseg(settings):
+        asked.append(settings.prompts)
+        return lambda pictures: [one.convert("L").point(lambda value: 255 if value > 200 and settings.prompts != ["a cat"] else 0) for one in pictures]
+
+    monkeypatch.setattr("engine.tools.annotators.segments.open_clipseg", open_clipseg)
+    return asked
+
+
+def test_what_is_found_by_words_is_what_is_learned(job_of, base, folder, tmp_path, finds):
+    (folder / "a.jpg").unlink()
+    bench = bench_of(job_of(base, auto_mask=["a box"]), tmp_path / "run")
+    assert bench.batch(0).mask is not None
+    places = {item.path.name: Image.open(item.mask) for item in bench.loader.items}
+    assert finds == [["a box"]]
+    assert {name: mask.getbbox() for name, mask in places.items()} == {"a.png": (8, 8, 40, 40), "b.png": (24, 24, 56, 56)}
+    bench.close()
+    bench_of(job_of(base, auto_mask=["a box"]), tmp_path / "run").close()
+    assert finds == [["a box"]], "kept in the cache"
+
+
+def test_nothing_found_is_told_with_the_pictures_and_two_ways_at_once_are_refused(job_of, base, folder, tmp_path, finds):
+    job = job_of(base, auto_mask="a cat")
+    told = [event.message for event in prepare(job, RunFolder.create(tmp_path / "run", job), Control()) if event.kind == "warned"]
+    assert any("auto_mask finds no 'a cat' in 3 pictures: data/a.jpg" in one for one in told)
+    assert "both mask_path and auto_mask" in failed(job_of(base, auto_mask="a box", mask_path=str(folder)), tmp_path / "b")
+    assert "draws whole pictures" in failed(job_of(base, auto_inpaint="a box"), tmp_path / "c")
+
+
+def test_what_is_found_by_words_is_what_is_drawn_anew(make_job, folder, tmp_path, finds):
+    (case,) = (case for case in tiny.CASES if case.name == "flex 2")
+    base = tiny.save(case.make(), tmp_path / "base")
+    data = {"path": str(folder), "resolution": 64, "default_caption": "a square", "auto_inpaint": ["a box"]}
+    job = make_job(model={"name_or_path": str(base), "arch": "flex2"}, datasets=[data], train__batch_size=1, sample__sample_every=None)
+    bench = bench_of(job, tmp_path / "run")
+    corners = {"a.png": 4, "a.jpg": 8, "b.png": 12}
+    for step in range(3):
+        (index,) = bench.loader.batches.at(step)
+        corner = corners[bench.loader.items[bench.loader.placed[index].item].path.name]
+        anew = bench.batch(step).cond["anew"][0, 0]
+        assert anew[corner : corner + 16, corner : corner + 16].mean() > 0.95 and anew.sum() == pytest.approx(256, rel=0.1)
+    bench.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from itertools import chain
 
 import pytest
 import torch
@@ -14,14 +15,8 @@ from engine.errors import JobError
 from engine.jobs import Train, TrainJob
 from engine.jobs.train import OptimizerName
 from engine.training.optimizer_state import load_optimizer, optimizer_tensors
-from engine.training.optimizers import (
-    OPTIMIZERS,
-    make_optimizer,
-    optimizer_notes,
-    rate_groups,
-    set_rates,
-    shown,
-)
+from engine.training.optimizer_table import OPTIMIZERS, optimizer_notes
+from engine.training.optimizers import device_notes, make_optimizer, rate_groups, set_rates, shown
 
 CPU = torch.device("cpu")
 NAMES = list(OPTIMIZERS)
@@ -334,7 +329,7 @@ def told(network: str = "lora", **train) -> str:
     job = TrainJob(
         name="x", model={"name_or_path": "m"}, network={"type": network}, datasets=[{"path": "d"}], train={"optimizer": "adamw", **train}
     )
-    return " ".join(f"{note.message} {note.hint}" for note in optimizer_notes(job, CPU))
+    return " ".join(f"{note.message} {note.hint}" for note in chain(optimizer_notes(job), device_notes(job, CPU)))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from PIL import Image
 
 from engine.runs.changes import current_job
 from engine.runs.folder import RunFolder
@@ -84,3 +85,14 @@ def test_rounds_begin_where_they_are_told_and_again_where_a_run_goes_on(job, mak
     lengthen(RunFolder(tmp_path / "out" / "tiny"), 1)
     again = make_job(train__steps=4, sample={**sample, "skip_first_sample": False, "force_first_sample": True})
     assert [step for step, _ in drawn(run(again))] == [4, 5]
+
+
+def test_before_the_first_step_other_prompts_can_be_drawn_and_change_no_weight(make_job, run, tmp_path):
+    first = {"prompts": ["a red sea", "[trigger] by night", "an owl"], "sample_steps": 1, "width": 32, "height": 48}
+    events = run(make_job(first_sample=first), "other")
+    shown = [(event.step, event.prompt) for event in events if event.kind == "sampled"]
+    assert shown[:3] == [(0, "a red sea"), (0, "zzz by night"), (0, "an owl")] and shown[3:] == [(2, "zzz at dawn"), (4, "zzz at dawn")]
+    assert Image.open(tmp_path / "other" / "tiny" / next(event.path for event in events if event.kind == "sampled")).size == (32, 48)
+    run(make_job(), "plain")
+    assert (tmp_path / "other/tiny/tiny.safetensors").read_bytes() == (tmp_path / "plain/tiny/tiny.safetensors").read_bytes()
+    assert not [event for event in run(make_job(first_sample=first, sample__skip_first_sample=True), "none") if event.kind == "sampled" and event.step == 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,8 @@ from torch import nn
 from engine.errors import JobError
 from engine.jobs import TrainJob
 from engine.training.optimizer_state import load_optimizer, optimizer_tensors
-from engine.training.optimizers import OPTIMIZERS, make_optimizer, optimizer_notes
+from engine.training.optimizer_table import OPTIMIZERS, optimizer_notes
+from engine.training.optimizers import device_notes, make_optimizer
 from engine.training.rounding import RoundedOptimizer, round_at_random
 
 CPU = torch.device("cpu")
@@ -81,7 +84,7 @@ def told(network: str = "full", **train) -> str:
         name="x", model={"name_or_path": "m"}, network={"type": network}, datasets=[{"path": "d"}],
         train={"optimizer": "adamw", "weights_dtype": "bf16", "dtype": "bf16", **train},
     )  # fmt: skip
-    return " ".join(note.message for note in optimizer_notes(job, CPU))
+    return " ".join(note.message for note in chain(optimizer_notes(job), device_notes(job, CPU)))
 
 
 def test_what_does_not_go_with_it_is_said():

@@ -118,3 +118,30 @@ def test_kohyas_names_are_those_of_its_text_encoders_and_act_the_same(trained, t
 def test_a_family_with_large_text_encoders_refuses_and_says_so(make_job, run):
     failed = run(make_job(train__train_text_encoder=True))[-1]
     assert failed.kind == "failed" and "text encoders" in failed.message and "train_text_encoder" in failed.hint
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_text_encoders_learn_alone_where_the_model_that_draws_does_not(tmp_path, kind):
+    base = tiny.save(CASES["sd15"].make(), tmp_path / "base")
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "data" / "0.png")
+    job = load_job({
+        "name": "tiny", "model": {"name_or_path": str(base), "arch": "sd15"}, "network": {"type": kind}, "datasets": [{"path": str(tmp_path / "data"), "default_caption": "a field"}],
+        "train": {"steps": 2, "lr": 1e-2, "optimizer": "adamw", "train_text_encoder": True, "train_unet": False}, "sample": {"sample_every": None}, "save": {"save_every": None, "dtype": "fp32", "format": "diffusers"},
+    })  # fmt: skip
+    folder = RunFolder.create(tmp_path / "out", job)
+    events = list(execute(job, folder, Control()))
+    assert events[-1].kind == "finished", events[-1]
+    if kind == "lora":
+        tensors = load_file(folder.path / "tiny.safetensors")
+        assert all(name.startswith("text_encoder.") for name in tensors) and any(tensor.any() for name, tensor in tensors.items() if ".lora_B." in name)
+        assert not torch.allclose(features(CASES["sd15"], base, None)["prompt_embeds"], features(CASES["sd15"], base, folder.path / "tiny.safetensors")["prompt_embeds"], atol=1e-4)
+        return
+    for part, learned in (("unet", False), ("text_encoder", True)):
+        ours, before = (load_file(next((place / part).glob("*.safetensors"))) for place in (folder.path / "tiny", base))
+        assert all(torch.equal(ours[name], before[name]) for name in before) != learned, part
+
+
+def test_nothing_to_learn_is_told(make_job, run):
+    failed = run(make_job(train__train_unet=False))[-1]
+    assert failed.kind == "failed" and "train_unet and train.train_text_encoder are both off" in failed.message

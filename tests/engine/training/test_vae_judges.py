@@ -71,6 +71,22 @@ def test_a_critic_learns_to_tell_sharp_from_blurred():
     assert critic.against(sharp) < critic.against(torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)) - 0.5
 
 
+@pytest.mark.parametrize(("real", "fake", "learns"), [(1.5, -1.5, False), (0.5, -1.5, True), (1.5, -0.5, True)])
+def test_a_critic_that_is_sure_of_both_learns_no_more(real, fake, learns):
+    """By hinge loss, what is judged beyond one is as good as at one; what is nearer moves away from the other."""
+    critic = Critic(0.1, 0, torch.device("cpu"))
+    critic.model = torch.nn.Conv2d(3, 1, 1)  # it says the red of a picture
+    with torch.no_grad():
+        critic.model.weight.copy_(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1))
+        critic.model.bias.zero_()
+    critic.optimizer = torch.optim.SGD(critic.model.parameters(), lr=0.1)
+    critic.learn(torch.full((2, 3, 4, 4), real), torch.full((2, 3, 4, 4), fake))
+    moved = critic.model.weight.detach().flatten() - torch.tensor([1.0, 0.0, 0.0])
+    wanted = 0.1 * ((real if real < 1 else 0.0) - (fake if fake > -1 else 0.0))  # minus the slope of max(0, 1 - real) + max(0, 1 + fake)
+    torch.testing.assert_close(moved, torch.full((3,), wanted))
+    assert bool(moved.any()) == learns
+
+
 def test_a_stopped_run_with_judges_continues_to_the_same_weights(job, tmp_path, eye):  # noqa: F811
     judged = {"perceptual_weight": 0.5, "perceptual_model": str(eye), "critic_weight": 0.1, "critic_start": 1}
     settings = job.model_copy(update={"train": job.train.model_copy(update=judged)})

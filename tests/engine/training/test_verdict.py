@@ -60,6 +60,44 @@ def test_it_comes_after_each_measurement_and_a_continued_run_knows_what_was_befo
     assert [event.model_copy(update={"time": 0}) for event in again if event.kind == "verdict"] == strip[-5:]
 
 
+ROUNDS = range(0, 1001, 125)
+PICTURES = {step: 0.6 + step / 4000 for step in ROUNDS}
+FALLING = {step: 0.3 - max(0, step - 375) / 10000 for step in ROUNDS}
+LEARNING = {step: CURVES["learning"](step / 1000) for step in STEPS}
+
+
+def test_samples_that_leave_their_prompts_for_the_pictures_are_overcooked_though_the_loss_falls():
+    assert judge({}, LEARNING).verdict == "learning"
+    said = judge({}, LEARNING, {"CLIP-I": PICTURES, "CLIP-T": FALLING})
+    assert (said.verdict, said.likeness_step, said.best_step) == ("overcooked", 625, 625)  # 0.3 - 0.025 is within a tenth, 0.3 - 0.0375 is not
+    assert said.likeness["CLIP-T"] == pytest.approx((0.3, 0.25)) and said.likeness["CLIP-I"] == pytest.approx((0.6, 0.81875))  # the last as medians of three
+    assert describe(said).startswith("Overcooked: since step 625, samples are more like the pictures and less like their prompts. CLIP-I 0.600, now 0.819. CLIP-T 0.300, now 0.250.")
+    assert parse_event(dump_event(said)) == said
+
+
+def test_samples_that_fall_in_both_or_by_little_or_in_one_wild_round_say_nothing():
+    steady = dict.fromkeys(ROUNDS, 0.3)
+    for pictures, prompts in (
+        ({step: 0.9 - step / 4000 for step in ROUNDS}, FALLING),  # broken, and the loss will say so
+        (PICTURES, {step: 0.3 - step * 0.029 / 1000 for step in ROUNDS}),
+        (PICTURES, steady | {ROUNDS[-2]: 0.1}),
+        (PICTURES, steady | {ROUNDS[-1]: 0.1}),
+    ):
+        said = judge({}, LEARNING, {"CLIP-I": pictures, "CLIP-T": prompts})
+        assert said.verdict == "learning" and said.likeness_step is None and said.likeness
+    assert not judge({}, LEARNING, {"CLIP-I": PICTURES}).likeness  # there is no CLIP model, or only DINO
+
+
+def test_it_is_said_again_after_a_round_of_samples_and_a_continued_run_knows_the_rounds_before():
+    events = [Measured(step=step, name="validation loss", value=LEARNING[step]) for step in STEPS]
+    rounds = [Measured(step=step, name=name, value=curve[step]) for step in ROUNDS for name, curve in (("CLIP-I", PICTURES), ("CLIP-T", FALLING))]
+    curves = Curves()
+    list(judged(iter(events), curves))
+    said = [event.verdict for event in judged(iter(rounds), curves) if event.kind == "verdict"]
+    assert said == ["learning"] * 7 + ["overcooked"] * 2
+    assert curves.before(500).likeness["CLIP-T"] == {step: FALLING[step] for step in ROUNDS if step <= 500}
+
+
 def test_without_validation_there_is_no_verdict(make_job, run):
     assert not [event for event in run(make_job(train__steps=8)) if event.kind in {"verdict", "measured"}]
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from engine.data.caption_options import variants, wording_of
+from engine.data.captions.options import variants, wording_of
 from engine.training import loader
 
 WORDS = {"shuffle_tokens": True, "keep_tokens": 1, "token_dropout_rate": 0.3, "random_triggers": ["x", "y"], "caption_dropout_rate": 0.3}

@@ -10,8 +10,8 @@ import pytest
 from pictures import draw
 from PIL import Image
 
-from engine.data import notes, pictures
-from engine.data.facts import look_at
+from engine.data.files import notes, pictures
+from engine.data.files.facts import look_at
 from engine.data.report import findings
 from engine.errors import JobError
 
@@ -124,4 +124,4 @@ def test_a_large_jpeg_that_is_cut_off_is_found(tmp_path):
 
 def test_looking_at_a_folder_loads_no_torch():
     code = "import engine.data.report, sys; assert not {'torch', 'gradio', 'transformers'} & set(sys.modules), 'loaded'"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(pictures.__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(pictures.__file__).parents[3])

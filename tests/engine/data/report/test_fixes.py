@@ -180,7 +180,7 @@ def test_undo_after_a_kill_in_the_middle_puts_everything_back(own, monkeypatch):
     folder = own("set")
     spoil(folder)
     before = snapshot(folder)
-    undo_module = sys.modules["engine.data.undo"]
+    undo_module = sys.modules["engine.data.files.undo"]
     move, moved = undo_module._move, []
 
     def dying(source: Path, target: Path) -> None:

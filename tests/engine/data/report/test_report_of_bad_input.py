@@ -12,7 +12,7 @@ import pytest
 from pictures import draw
 from PIL import Image
 
-from engine.data.facts import look_at
+from engine.data.files.facts import look_at
 from engine.data.report import Finding, report
 from engine.jobs import Dataset
 

@@ -146,9 +146,9 @@ def test_a_sample_is_what_the_stock_pipeline_draws(job_of, run, tmp_path, name, 
 def test_control_pictures_are_cut_and_turned_as_their_pictures_are(job_of, tmp_path):
     """The pictures are their own control pictures, so both must be the same pixels."""
     from engine.data.batches import Batches
-    from engine.data.buckets import place
-    from engine.data.caption_options import wording_of
+    from engine.data.captions.options import wording_of
     from engine.data.scan import scan
+    from engine.data.sizes.buckets import place
     from engine.training.loader import Loader
 
     folder = tmp_path / "same"
@@ -185,7 +185,7 @@ def test_a_made_control_picture_is_followed_too(job_of, run):
         ("sd15", {"network": {"type": "full"}}, "network full does not go together with adapter"),
         ("sd15", {"train": {"train_text_encoder": True}}, "train_text_encoder does not go together with adapter"),
         ("sd15", {"slider": {"target_class": "a", "positive_prompt": "b"}}, "both adapter and slider"),
-        ("sd15", {"datasets": "bare"}, "follows 1 control picture with each picture, and the data has 0"),
+        ("sd15", {"datasets": "bare"}, "follows 1 control picture with each picture, and datasets[0] names none"),
         ("sd15", {"adapter": {"type": "control_net", "name_or_path": "elsewhere"}}, "is no ControlNetModel"),
         ("flux", {"adapter": {"type": "control_net", "name_or_path": "another"}}, "was made for another model"),
     ],

@@ -26,7 +26,8 @@ from transformers import (
 from engine.control import Control
 from engine.jobs.adapters import ControlLora, ControlNet, IpAdapter, Redux, T2i
 from engine.network.guides.making import attach_guide, guide_for
-from engine.training.looks import Looks, with_looks
+from engine.training.looked_at import with_looks
+from engine.training.looks import Looks
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,28 @@ def test_the_stock_pipeline_says_the_same_with_the_ip_adapters_file(name, eyes, 
                     torch.testing.assert_close(family.predict(sample, at, cond), without)
             assert (without - answer).abs().max() > 1e-4
             torch.testing.assert_close(without, opened(name, tmp_path / "again")[1].predict(sample, at, cond), rtol=1e-4, atol=1e-5)
+
+
+def test_a_new_ip_adapter_reads_the_picture_as_the_words_are_read(eyes, tmp_path):
+    _, family = opened("sd15", tmp_path / "base")
+    reads = [layer for name, layer in family.denoiser.named_modules() if name.endswith("attn2")]
+    theirs = [(layer.to_k.weight.clone(), layer.to_v.weight.clone()) for layer in reads]
+    settings = IpAdapter(image_encoder_path=str(eyes["ip"]))
+    own, again, another = (
+        dict(attach_guide(settings, opened("sd15", tmp_path / f"{index}")[1], torch.device("cpu"), torch.float32, seed, False).named_parameters())
+        for index, seed in enumerate((3, 3, 4))
+    )
+    for index, (key, value) in enumerate(theirs):
+        assert torch.equal(own[f"ip_adapter.{2 * index + 1}.to_k_ip.weight"], key) and torch.equal(own[f"ip_adapter.{2 * index + 1}.to_v_ip.weight"], value)
+    assert len(theirs) * 2 == sum(name.startswith("ip_adapter.") for name in own)
+    guide = attach_guide(settings, family, torch.device("cpu"), torch.float32, 3, False)
+    noisy, sigma, look = torch.randn(1, family.pipe.vae.config.latent_channels, 16, 32), torch.tensor([0.5]), torch.randn(1, 1, guide.empty.shape[2])
+    with torch.no_grad(), guide.shown([look]):
+        cond = family.encode_prompts(["a red fox"])
+        shown = family.predict(noisy, sigma, cond)
+        with guide.disabled():
+            assert (family.predict(noisy, sigma, cond) - shown).abs().max() > 1e-4  # it says something before it has learned
+    assert all(torch.equal(own[name], again[name]) for name in own) and not torch.equal(own["image_proj.proj.weight"], another["image_proj.proj.weight"])
 
 
 def test_the_stock_pipeline_says_the_same_with_the_redux_file(eyes, tmp_path, monkeypatch):

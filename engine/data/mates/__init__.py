@@ -1,0 +1,1 @@
+"""What belongs to a picture besides its caption: reference pictures, masks, the place of its subject."""
