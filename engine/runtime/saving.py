@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -59,8 +61,17 @@ def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:
         )
     path.mkdir()
     part.save_config(path) if is_diffusers else part.config.save_pretrained(path)
+    tidy_config(path, {} if is_diffusers else {"dtype": str(DTYPES[dtype]).removeprefix("torch.")})
     file = "diffusion_pytorch_model.safetensors" if is_diffusers else "model.safetensors"
     write_safetensors(path / file, tensors, {"format": "pt"})
+
+
+def tidy_config(folder: Path, facts: Mapping[str, str] = MappingProxyType({})) -> None:
+    """The model's config.json with these facts, and without the place where its weights lay on this computer."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config | facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def plain_state(part: torch.nn.Module) -> dict[str, torch.Tensor]:

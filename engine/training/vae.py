@@ -30,6 +30,7 @@ from ..jobs.vae import VaeJob, VaeTrain
 from ..runs.checkpoints import CheckpointStore, State
 from ..runs.folder import RunFolder
 from ..runtime.device import autocast, pick_device, pick_dtype
+from ..runtime.saving import save_part
 from ..settings import resolve
 from .critic import Critic
 from .perceptual import Perceptual
@@ -66,7 +67,7 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
 
     def save(step: int, final: bool) -> Saved:
         path = store.save(
-            step, final, lambda target: vae.save_pretrained(target), snapshot(vae, optimizer, step, judges.critic)
+            step, final, lambda target: save_part(vae, target, "fp32"), snapshot(vae, optimizer, step, judges.critic)
         )
         return Saved(step=step, path=path.relative_to(folder.path), final=final)
 
