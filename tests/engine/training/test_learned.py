@@ -17,7 +17,7 @@ from engine.jobs import load_job
 from engine.settings import ROOT
 
 STARTER, EXAMPLES = ROOT / "assets" / "starter", ROOT / "assets" / "examples"
-STEPS = 24
+STEPS = 48
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +54,22 @@ def fall(events: Iterable[Event]) -> float:
     return 1 - last / first
 
 
-LEARNERS: dict[str, dict[str, Any]] = {
-    "lora": {"network": {"type": "lora", "rank": 8}},
-    "lokr": {"network": {"type": "lokr", "lokr_factor": 4}},
-    "embedding": {"network": {"type": "none"}, "embedding": {"trigger": "zcar", "init_words": "vehicle"}, "train": {"lr": 2e-2}},
+LEARNERS: dict[str, tuple[float, dict[str, Any]]] = {
+    "lora": (0.15, {"network": {"type": "lora", "rank": 8}}),
+    "lokr": (0.15, {"network": {"type": "lokr", "lokr_factor": 4}}),
+    "embedding": (0.08, {"network": {"type": "none"}, "embedding": {"trigger": "zcar", "init_words": "vehicle"}, "train": {"lr": 2e-2}}),
 }
+"""By what share the loss on cars that were held out has to fall; one word holds less than a network."""
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_it_learns_what_a_car_is(name, held_out, run):
-    assert fall(run(car(held_out, **LEARNERS[name]))) > 0.2
+    least, settings = LEARNERS[name]
+    assert fall(run(car(held_out, **settings))) > least
 
 
 KEPT = {
-    "blank": ({"blank_prompt_preservation": True}, ["", ""]),
+    "blank": ({"blank_prompt_preservation": True, "blank_prompt_preservation_multiplier": 4}, ["", ""]),
     "class": (
         {"diff_output_preservation": True, "diff_output_preservation_class": "vehicle"},
         ["a 3d emoji of vehicle", "a flat emoji of vehicle taxi"],

@@ -91,13 +91,13 @@ def test_it_resumes_exactly_and_saves_a_lora(make_job, run, tmp_path, opposites)
 def test_it_really_slides(run, tmp_path, opposites):
     """Warm at 1, cold at -1, in things that were not in the pairs: red less blue of the samples, in levels of 255."""
     warm, cold = opposites
-    prompts = ("a flat emoji of tree", "a 3d emoji of red apple")
+    caption, prompts = "a 3d emoji of thing", ("a 3d emoji of house", "a 3d emoji of ghost")
     job = load_job({
         "name": "warm", "model": {"name_or_path": str(STARTER)}, "network": {"type": "lora", "rank": 8},
-        "datasets": [{"path": str(warm), "control_path": str(cold), "resolution": 64, "default_caption": ""}], "pair_slider": {"target_class": ""},
-        "train": {"steps": 12, "lr": 6e-3, "batch_size": 4, "optimizer": "adamw", "gradient_checkpointing": False},
+        "datasets": [{"path": str(warm), "control_path": str(cold), "resolution": 64, "default_caption": caption}], "pair_slider": {"target_class": caption},
+        "train": {"steps": 24, "lr": 6e-3, "batch_size": 4, "optimizer": "adamw", "gradient_checkpointing": False},
         "sample": {
-            "sample_every": 12, "skip_first_sample": True, "walk_seed": False, "sample_steps": 4, "guidance_scale": 1, "format": "png",
+            "sample_every": 24, "skip_first_sample": True, "walk_seed": False, "sample_steps": 4, "guidance_scale": 1, "format": "png",
             "samples": [{"prompt": prompt, "network_multiplier": strength} for prompt in prompts for strength in (-1, 0, 1)],
         },
         "save": {"save_every": None},
