@@ -105,12 +105,16 @@ class Window:
         return last.name if last else None
 
     def follow(self, shown: str | None, seen: Any) -> Updates:
-        """Once a second: the header, the drawer and the open run; what has not changed is not sent."""
-        shown = self._decide() if shown == UNDECIDED else shown
+        """Once a second: the header, the drawer and the open run; what has not changed is not sent.
+
+        Which run is open it never changes: what began before a person pressed Train and ends after it would take them back to the form.
+        """
+        if shown == UNDECIDED:
+            return {}  # the window is still loading
         record = self._record(shown)
         seen = seen if seen and seen.get("shown") == shown else {}
         now: dict[str, Any] = {"shown": shown}
-        updates: Updates = {self.shown: shown}
+        updates: Updates = {}
         words, state = drawer.pill(self.studio)
         rows = drawer.rows(self.studio)
         now["pill"], now["rows"] = (words, state), rows
@@ -129,10 +133,14 @@ class Window:
         now["is_run"] = record is not None
         return updates | {self.seen: now}
 
+    def _show(self, name: str | None) -> Updates:
+        """The run of this name, or the form where there is none, wherever the person is."""
+        return self.follow(name, None) | {self.shown: name}
+
     def _open_run(self, name: str | None) -> Updates:
         """The run's page, or the form when there is no name."""
         self.studio.memory.put(shown=name)
-        return self.follow(name, None) | {self.pages: gr.Tabs(selected="train")}
+        return self._show(name) | {self.pages: gr.Tabs(selected="train")}
 
     # -- events ------------------------------------------------------------------------------------------------------------
 
@@ -201,7 +209,7 @@ class Window:
 
     def _load(self) -> Updates:
         """Everything as it is now: a reload, a second tab, a restart of the app."""
-        return self.follow(self._decide(), None) | self.data.open() | self.form.open() | self.sample.open(None) | self.settings.open()
+        return self._show(self._decide()) | self.data.open() | self.form.open() | self.sample.open(None) | self.settings.open()
 
     def _to_train(self, dataset: str | None) -> Updates:
         return self.form.prepare(dataset or self.studio.memory.get("dataset")) | self._open_run(None)
@@ -286,4 +294,4 @@ class Window:
                         f"Its folder stays where it is: {escape(name)}.", title="Off the list", duration=5
                     )
                     shown = None if shown == name else shown
-        return self.follow(shown, None)
+        return self._show(shown)

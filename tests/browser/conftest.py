@@ -122,6 +122,17 @@ def witness() -> Iterator[Witness]:
     assert (witness.errors, witness.outside, witness.dialogs) == ([], [], [])
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A test that fails says what its pages showed: a screenshot of another machine is out of reach, words are not."""
+    report = yield
+    context = getattr(item, "funcargs", {}).get("context")
+    if report.when == "call" and report.failed and context is not None:
+        for number, page in enumerate(context.pages, 1):
+            report.sections.append((f"page {number} showed", page.inner_text("body", timeout=5000)))
+    return report
+
+
 @pytest.fixture
 def context(chromium: Any) -> Iterator[Any]:
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
