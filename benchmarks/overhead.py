@@ -58,7 +58,7 @@ def main() -> None:
             }
         )
         folder = RunFolder.create(Path(place) / "output", job)
-        bench = finish(prepare(job, folder, Control()))
+        bench = finish(prepare(job, Control()))
         learner = Learner(job, bench)
         events = loop(Changes(job, (), (), 0), bench, learner, folder, CheckpointStore(folder, 1, 1), Control())
         seconds: dict[str, list[float]] = {"trainer": [], "bare": []}

@@ -16,7 +16,11 @@ from .errors import JobError
 from .events import Event, Warned
 from .families.catalog import base_of, family_name, pipeline_in
 from .jobs import Dataset, GenerateJob, Job, ModelSection, TrainJob, VaeJob
-from .jobs.tools import CaptionsJob, ControlsJob, ExtractJob, MaskJob, ResizeJob, SplitJob
+from .jobs.tools.captions import CaptionsJob
+from .jobs.tools.controls import ControlsJob
+from .jobs.tools.masks import MaskJob
+from .jobs.tools.pictures import ResizeJob, SplitJob
+from .jobs.tools.weights import ExtractJob
 from .runtime.hub import arch_of, look_up, place_of
 from .runtime.places import find_place, other_places, recovery_of
 from .settings import resolve

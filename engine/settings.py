@@ -56,7 +56,12 @@ def save_settings(settings: Settings) -> None:
 
 
 def resolve(path: str | Path) -> Path:
-    """A path of a job: as it stands where it exists, else inside the program's folder or ``home()``, else as it stands."""
+    """A path of a job: as it stands where it exists, else inside ``home()`` or the program's folder, else as it stands."""
     given = Path(path).expanduser()
-    candidates = [given] if given.is_absolute() else [given, ROOT / given, home() / given]
+    candidates = [given] if given.is_absolute() else [given, home() / given, ROOT / given]
     return next((c.resolve() for c in candidates if c.exists()), given)
+
+
+def portable(path: Path) -> str:
+    """An absolute path as jobs name it: what is inside ``home()`` relative to that, so that both can be moved together."""
+    return path.relative_to(home()).as_posix() if path.is_relative_to(home()) else str(path)

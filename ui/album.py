@@ -105,9 +105,9 @@ def words(added: Added) -> list[pieces.Note]:
 
 
 def refuse_if_used(studio: Studio, name: str) -> None:
-    path = str(studio.library.folder(name))
     for record in studio.trainings():
         job = studio.job(record)
         at_work = record.status in {"running", "queued"}
-        if at_work and path in [getattr(job, "path", None), *(one.path for one in getattr(job, "datasets", []))]:
+        paths = [getattr(job, "path", None), *(one.path for one in getattr(job, "datasets", []))]
+        if at_work and name in map(studio.library.name_of, paths):
             raise JobError(f"{record.name} is at work on {name} right now.", "Wait until it is done, or stop it.")

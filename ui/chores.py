@@ -6,7 +6,8 @@ from engine.data.words import count, printable
 from engine.errors import JobError
 from engine.events import Failed
 from engine.jobs import Job
-from engine.jobs.tools import CaptionJob, EditCaptionsJob
+from engine.jobs.tools.captions import CaptionJob
+from engine.jobs.tools.edits import EditCaptionsJob
 
 from .headline import Headline
 from .library import Library

@@ -40,7 +40,11 @@ class Desk:
         """The job as it was left; begun anew if its pictures are gone, or if there were none."""
         draft = self.studio.memory.get("draft") or {}
         path = form.get(draft, "datasets.0.path", None)
-        return draft if path and resolve(path).is_dir() else self.fresh(self.studio.memory.get("dataset"))
+        if not path or not resolve(path).is_dir():
+            return self.fresh(self.studio.memory.get("dataset"))
+        if name := self.dataset(draft):
+            form.put(draft, "datasets.0.path", self.studio.library.named(name))  # a person may write it otherwise
+        return draft
 
     def keep(self, draft: Draft) -> Draft:
         self.studio.memory.put(draft=draft)
@@ -114,7 +118,7 @@ class Desk:
 
     def choices(self, draft: Draft) -> Choices:
         library = self.studio.library
-        pictures = [(f"{name} · {count(len(library.pictures(name)), 'picture')}", str(library.folder(name))) for name in library.names()]
+        pictures = [(f"{name} · {count(len(library.pictures(name)), 'picture')}", library.named(name)) for name in library.names()]
         bases = [(f"{base.title}\n{_facts(base)}", base.name_or_path) for base in BASES if base.featured]
         others = [(f"{base.title} · {base.note}", base.name_or_path) for base in BASES]
         path, own = form.get(draft, "datasets.0.path", None), form.get(draft, "model.name_or_path", None)

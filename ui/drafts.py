@@ -10,7 +10,7 @@ from engine.errors import JobError
 from engine.families.catalog import BaseInfo, base_of
 from engine.jobs import Job, TrainJob, dump_job, load_job, read_yaml
 from engine.jobs.compat import unwrap
-from engine.settings import ROOT
+from engine.settings import ROOT, portable
 
 from . import form
 from .form import Draft
@@ -45,7 +45,7 @@ def begin(base: BaseInfo, name: str, folder: Path | None, captions: list[str]) -
         form.put(draft, "trigger_word", trigger)
         form.put(draft, "sample.prompts", propose_prompts(captions, trigger))
     if folder is not None:
-        form.put(draft, "datasets.0.path", str(folder))
+        form.put(draft, "datasets.0.path", portable(folder))
     return draft
 
 

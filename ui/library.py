@@ -29,7 +29,7 @@ from engine.errors import JobError
 from engine.jobs import Dataset
 from engine.runs.atomic import replace_file, replace_text
 from engine.runs.folder import slug
-from engine.settings import resolve
+from engine.settings import portable, resolve
 
 from . import thumbs
 
@@ -82,6 +82,10 @@ class Library:
         if path.parent != self.root or not path.is_dir() or path.name.startswith("."):
             raise JobError(f"There is no data set {name!r}.", "Choose another one, or add pictures.")
         return path
+
+    def named(self, name: str) -> str:
+        """The data set's path as jobs name it."""
+        return portable(self.folder(name))
 
     def name_of(self, path: object) -> str | None:
         """The name of the data set that lies at this path; None if the path is no data set of ours."""

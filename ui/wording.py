@@ -8,7 +8,8 @@ from pathlib import Path
 from engine.data.files.undo import exchange
 from engine.data.words import count, printable
 from engine.errors import JobError
-from engine.jobs.tools import Append, Edit, FileName, Prepend, Replace, Template
+from engine.jobs.tools.captions import FileName, Template
+from engine.jobs.tools.edits import Append, Edit, Prepend, Replace
 from engine.runs.atomic import replace_text, staging
 from engine.tools.captioners import load_captioner
 from engine.tools.edit_captions import edited

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from .base import ModelFamily, controls_in
-from .layout import pack, unpack
+from .layout import encode_by_token, pack, unpack
 
 LARGEST = 1024 * 1024
 """Pixels of a reference picture: the pipeline makes larger ones smaller."""
@@ -37,13 +37,8 @@ class Flux2(ModelFamily):
         embeds, _ = self.pipe.encode_prompt(list(prompts), self.pipe.text_encoder.device, max_sequence_length=length)
         return {"prompt_embeds": embeds}
 
-    @torch.no_grad()
     def encode_pixels(self, pixels):
-        vae = self.pipe.vae
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
-        shift, scale = vae.bn.running_mean, (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()  # of each number of a token
-        mean, std = (pack(posterior.mean) - shift) / scale, pack(posterior.std) / scale
-        return unpack(mean, like=posterior.mean), unpack(std, like=posterior.std)
+        return encode_by_token(self.pipe.vae, pixels, pack, unpack)
 
     def predict(self, noisy, sigma, cond):
         text, sheets = cond["prompt_embeds"], [noisy, *controls_in(cond)]

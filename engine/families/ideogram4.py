@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..errors import JobError
 from .base import ModelFamily
 from .flux2 import grid
+from .layout import encode_by_token
 
 
 class Ideogram4(ModelFamily):
@@ -43,13 +44,8 @@ class Ideogram4(ModelFamily):
             raise JobError(f"A prompt is too long for {self.title}: {prompt[:60]!r}…", f"It takes {length} tokens: {error}.") from error
         return features[0, kinds[0] == LLM_TOKEN_INDICATOR].to(encoder.dtype)
 
-    @torch.no_grad()
     def encode_pixels(self, pixels):
-        vae = self.pipe.vae
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
-        shift, scale = vae.bn.running_mean, (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()  # of each number of a token
-        mean, std = (pack(posterior.mean) - shift) / scale, pack(posterior.std) / scale
-        return unpack(mean, like=posterior.mean), unpack(std, like=posterior.std)
+        return encode_by_token(self.pipe.vae, pixels, pack, unpack)
 
     def predict(self, noisy, sigma, cond):
         text, mask = cond["prompt_embeds"], cond["prompt_mask"]

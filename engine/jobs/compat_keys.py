@@ -1,6 +1,6 @@
 """AI Toolkit's keys that Darkroom's jobs do not have, section by section, as of its version 0.12.26.
 
-A key that both have under one name stands nowhere here. What needs more than a name is in ``compat``.
+A key that both have under one name stands nowhere here. What needs more than a name is in ``compat`` and its modules of single sections.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from .base import Strict
-from .tools import ControlKind
+from .tools.controls import ControlKind
 
 
 def _as_list(value: Any) -> Any:

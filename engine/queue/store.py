@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS run (
     name     TEXT PRIMARY KEY,
     kind     TEXT NOT NULL,
     lane     TEXT NOT NULL,                 -- one run of a lane at a time
-    folder   TEXT NOT NULL,
+    folder   TEXT NOT NULL,                 -- relative to this file where it is inside its folder
     status   TEXT NOT NULL,                 -- a Status, or removed: not shown, its folder stays
     added    REAL NOT NULL,
     position REAL NOT NULL,                 -- place in the line
@@ -70,7 +70,7 @@ class RunQueue:
         values = {
             "name": record.name,
             "kind": record.kind,
-            "folder": str(record.folder),
+            "folder": self._kept(record.folder),
             "lane": record.lane,
             "worker": worker,
             "now": time.time(),
@@ -102,7 +102,7 @@ class RunQueue:
                 (
                     record.name,
                     record.kind,
-                    str(record.folder),
+                    self._kept(record.folder),
                     record.lane,
                     record.status,
                     record.added,
@@ -121,7 +121,7 @@ class RunQueue:
                    RETURNING *""",
                 {"lane": lane, "worker": worker, "now": time.time()},
             ).fetchone()
-        return _record(row) if row else None
+        return self._record(row) if row else None
 
     def ask(self, name: str, request: Request | dict[str, Any]) -> None:
         """Leaves a word for the worker of a running run, or other values of settings. A waiting run that is asked to stop leaves the line."""
@@ -183,13 +183,13 @@ class RunQueue:
     def get(self, name: str) -> RunRecord | None:
         with self._connection() as db:
             row = db.execute("SELECT * FROM run WHERE name = ? AND status != 'removed'", (name,)).fetchone()
-        return _record(row) if row else None
+        return self._record(row) if row else None
 
     def runs(self) -> list[RunRecord]:
         """All that are listed, the newest first."""
         with self._connection() as db:
             return [
-                _record(row)
+                self._record(row)
                 for row in db.execute(
                     "SELECT * FROM run WHERE status != 'removed' ORDER BY added DESC, rowid DESC"
                 )
@@ -199,6 +199,14 @@ class RunQueue:
         """All that are known, those that were removed too."""
         with self._connection() as db:
             return {row["name"] for row in db.execute("SELECT name FROM run")}
+
+    def _kept(self, folder: Path) -> str:
+        """Relative to where the list lies, if inside: both can be moved or copied together."""
+        place = self.path.parent
+        return folder.relative_to(place).as_posix() if folder.is_relative_to(place) else str(folder)
+
+    def _record(self, row: sqlite3.Row) -> RunRecord:
+        return RunRecord(row["name"], row["kind"], row["status"], self.path.parent / row["folder"], row["added"])
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -218,7 +226,3 @@ class RunQueue:
             db.execute("BEGIN IMMEDIATE")
             yield db
             db.execute("COMMIT")
-
-
-def _record(row: sqlite3.Row) -> RunRecord:
-    return RunRecord(row["name"], row["kind"], row["status"], Path(row["folder"]), row["added"])

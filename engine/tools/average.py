@@ -22,7 +22,7 @@ from ..control import Control
 from ..data.words import count
 from ..errors import JobError
 from ..events import Event, Finished, Noted, Phase, Progress, Saved
-from ..jobs.tools import EmaJob
+from ..jobs.tools.weights import EmaJob
 from ..network.reader import read_header
 from ..runs.atomic import put, staging
 from ..runs.folder import EXPERTS, RunFolder

@@ -14,7 +14,7 @@ from ..data.words import printable
 from ..errors import JobError
 from ..events import Captioned, Event, Finished, Phase, Progress, Warned
 from ..jobs import Dataset
-from ..jobs.tools import CaptionJob
+from ..jobs.tools.captions import CaptionJob
 from ..runs.folder import RunFolder
 from ..settings import resolve
 from .captioners import Describe, load_captioner

@@ -12,7 +12,7 @@ from PIL import Image
 from ..control import Control
 from ..data.files.pictures import PictureError, decode
 from ..events import Event, Finished, Phase, Progress, Sampled, Warned
-from ..jobs.tools import Annotators, ControlKind, ControlsJob
+from ..jobs.tools.controls import Annotators, ControlKind, ControlsJob
 from ..runs.folder import RunFolder
 from .resize import write_picture
 from .targets import mate, single_pictures

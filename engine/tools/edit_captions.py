@@ -14,7 +14,7 @@ from ..data.files.undo import Step, find_step
 from ..data.words import count, name_of, printable
 from ..errors import JobError
 from ..events import Captioned, Event, Finished, Phase, Progress, Warned
-from ..jobs.tools import Append, Edit, EditCaptionsJob, Prepend, Replace, Trim
+from ..jobs.tools.edits import Append, Edit, EditCaptionsJob, Prepend, Replace, Trim
 from ..runs.folder import RunFolder, slug
 from ..settings import load_settings, resolve
 from .targets import caption_place, captions_folder, captions_step, first_of_twins, pictures_in

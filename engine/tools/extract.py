@@ -22,7 +22,7 @@ from ..events import Event, Finished, Noted, Phase, Progress, Saved, Warned
 from ..families.base import ModelFamily
 from ..families.sources import Source
 from ..jobs import ModelSection
-from ..jobs.tools import ExtractJob
+from ..jobs.tools.weights import ExtractJob
 from ..network.adapter import find_targets
 from ..network.files import write_lora
 from ..network.formats import Form, check_named

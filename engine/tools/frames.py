@@ -13,7 +13,7 @@ from ..data.files.pictures import PictureError
 from ..data.words import printable
 from ..errors import JobError
 from ..events import Event, Finished, Phase, Progress, Warned
-from ..jobs.tools import FramesJob
+from ..jobs.tools.pictures import FramesJob
 from ..runs.folder import RunFolder
 from ..settings import resolve
 from .resize import write_picture

@@ -12,7 +12,7 @@ from scipy import ndimage
 from ..control import Control
 from ..data.files.pictures import PictureError, decode, decode_mask
 from ..events import Event, Finished, Phase, Progress, Sampled, Warned
-from ..jobs.tools import Alpha, MaskJob
+from ..jobs.tools.masks import Alpha, MaskJob
 from ..runs.folder import RunFolder
 from .resize import write_picture
 from .targets import batches, mate, single_pictures

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..families.catalog import locate
 from ..jobs import ModelSection
-from ..jobs.tools import ExtractJob
+from ..jobs.tools.weights import ExtractJob
 from ..settings import resolve
 
 

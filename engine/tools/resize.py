@@ -11,7 +11,7 @@ from PIL import Image
 from ..control import Control
 from ..data.files.pictures import PictureError, decode, decode_mask, opened
 from ..events import Event, Finished, Phase, Progress, Warned
-from ..jobs.tools import ResizeJob
+from ..jobs.tools.pictures import ResizeJob
 from ..runs.atomic import replace_file
 from ..runs.folder import RunFolder
 from .targets import caption_place, mate, single_pictures

@@ -12,7 +12,7 @@ from ..data.chance import number
 from ..data.words import printable
 from ..errors import JobError
 from ..events import Event, Finished, Phase, Progress
-from ..jobs.tools import SplitJob
+from ..jobs.tools.pictures import SplitJob
 from ..runs.atomic import replace_file, replace_text
 from ..runs.folder import RunFolder
 from ..settings import resolve

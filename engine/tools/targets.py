@@ -19,7 +19,7 @@ from ..data.scan import foreign_hint
 from ..data.words import count, listed, name_of, printable
 from ..errors import JobError
 from ..events import Event, Warned
-from ..jobs.tools import CaptionsJob
+from ..jobs.tools.captions import CaptionsJob
 from ..runs.folder import RunFolder
 from ..settings import home, resolve
 

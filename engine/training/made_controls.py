@@ -21,7 +21,8 @@ from ..data.words import count, listed, name_of
 from ..errors import JobError
 from ..events import Event, Warned
 from ..jobs import Dataset
-from ..jobs.tools import Annotators, ClipSeg, ControlKind
+from ..jobs.tools.controls import Annotators, ControlKind
+from ..jobs.tools.masks import ClipSeg
 from ..settings import load_settings
 from ..tools.controls import write_controls
 

@@ -45,7 +45,7 @@ def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]
     yield from missing(job)
     yield from check_likeness(job)
     try:
-        bench = yield from prepare(without_first_weights(job, folder), folder, control)
+        bench = yield from prepare(without_first_weights(job, folder), control)
     except Stopped:
         yield Finished(step=0, reason="stopped")
         return

@@ -8,7 +8,8 @@ import pytest
 from pictures import draw
 
 from engine.events import Captioned, Failed, Finished, Phase, Progress, Warned
-from engine.jobs.tools import CaptionJob, EditCaptionsJob
+from engine.jobs.tools.captions import CaptionJob
+from engine.jobs.tools.edits import EditCaptionsJob
 from engine.queue import Runner
 from engine.runs.folder import RunFolder
 from engine.settings import load_settings

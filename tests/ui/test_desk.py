@@ -31,11 +31,11 @@ def data_set(desk: Desk, name: str, captions: list[str]) -> Path:
 
 
 def test_a_new_job_has_the_numbers_of_its_base_and_the_words_of_its_pictures(desk: Desk) -> None:
-    folder = data_set(desk, "red-fox", [f"[trigger] number {k}" for k in range(12)])
+    data_set(desk, "red-fox", [f"[trigger] number {k}" for k in range(12)])
     draft = desk.fresh("red-fox")
     job, problems = drafts.settled(draft)
     assert problems == {} and job is not None
-    assert (job.name, job.trigger_word, job.datasets[0].path) == ("red-fox", "red fox", str(folder))
+    assert (job.name, job.trigger_word, job.datasets[0].path) == ("red-fox", "red fox", "datasets/red-fox")
     assert job.model.name_or_path == STARTER.name_or_path
     assert job.train.steps == form.get(drafts.preset(STARTER), "train.steps", None) != 2000
     assert job.sample.prompts == [f"red fox number {k}" for k in (0, 3, 6, 9)]

@@ -13,7 +13,7 @@ from PIL import Image
 from engine.data.files.undo import step_of
 from engine.data.report import findings
 from engine.errors import JobError
-from engine.jobs.tools import FileName, Template
+from engine.jobs.tools.captions import FileName, Template
 from engine.queue import Runner
 from ui import mending, showing, wording
 from ui.exporting import export_set
@@ -162,7 +162,7 @@ def test_pictures_that_share_a_caption_get_the_one_of_the_first(library):
 
 def test_a_model_becomes_a_job_for_the_pictures_without_captions(studio, library):
     job = _job(studio, "cars", BY_TITLE["Qwen3-VL 4B"], "[trigger], ", "Name the colours.", again=False, preview=5)
-    assert (job.name, job.path, job.preview, job.skip_existing) == ("captions-cars-preview", str(library.folder("cars")), 5, True)
+    assert (job.name, job.path, job.preview, job.skip_existing) == ("captions-cars-preview", "datasets/cars", 5, True)
     assert (job.captioner.model_name_or_path, job.captioner.caption_prompt) == ("Qwen/Qwen3-VL-4B-Instruct", "Name the colours.")
     for info in BY_TITLE.values():
         if info.model_name_or_path:

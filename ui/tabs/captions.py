@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from engine.data.words import count
 from engine.errors import JobError
-from engine.jobs.tools import CaptionJob, FileName, QwenVl, Template
+from engine.jobs.tools.captions import CaptionJob, FileName, QwenVl, Template
 from engine.tools.captioners import CAPTIONERS, CaptionerInfo
 
 from .. import drafts, pieces, wording
@@ -165,7 +165,7 @@ def _job(studio: Studio, name: str, info: CaptionerInfo, prefix: str, text: str,
     wish = f"captions-{name}{'-preview' if preview else ''}"
     return CaptionJob.model_validate(
         {
-            "name": drafts.free_name(wish, studio.names()), "path": str(studio.library.folder(name)), "captioner": captioner,
+            "name": drafts.free_name(wish, studio.names()), "path": studio.library.named(name), "captioner": captioner,
             "prefix": prefix, "skip_existing": not again, "preview": preview,
         }
     )  # fmt: skip

@@ -14,7 +14,8 @@ from engine.errors import JobError
 from engine.events import Changed, Failed
 from engine.families.catalog import base_of
 from engine.jobs import Adapter, Job, TrainJob
-from engine.jobs.tools import CaptionJob, EditCaptionsJob
+from engine.jobs.tools.captions import CaptionJob
+from engine.jobs.tools.edits import EditCaptionsJob
 from engine.queue import RunRecord
 
 from .. import album, chart, chores, form, mending, pieces, watch

@@ -30,7 +30,7 @@ from ..scan import Item
 from ..sizes.buckets import Bucket, Placed
 from ..sizes.pixels import VERSION, load_mask, load_pixels, shown_as
 from ..words import name_of
-from .shards import SHARD_BYTES, Group, Shards
+from .shards import Group, Shards
 
 BATCH_AREA = 512 * 512
 EVERY = 0.25
@@ -87,10 +87,7 @@ class PictureCache:
         progress = _Progress(len(missing), self.what)
         try:
             for batch, pixels in _loaded(batches, self.load):
-                made = {name: tensor.detach().cpu() for name, tensor in encode([item for _, item, _ in batch], pixels).items()}
-                for row, (name, _, _) in enumerate(batch):
-                    self._shards.add(name, {field: tensor[row].clone() for field, tensor in made.items()})
-                self._shards.flush(SHARD_BYTES)
+                self._shards.add_batch([name for name, _, _ in batch], encode([item for _, item, _ in batch], pixels))
                 yield from progress.add(len(batch))
                 if control.stop:
                     return
@@ -208,12 +205,7 @@ class TextCache:
         try:
             for start in range(0, len(missing), batch_size):
                 batch = missing[start : start + batch_size]
-                features = {name: tensor.detach().cpu() for name, tensor in encode(batch).items()}
-                for row, caption in enumerate(batch):
-                    self._shards.add(
-                        _digest_of(caption), {name: tensor[row].clone() for name, tensor in features.items()}
-                    )
-                self._shards.flush(SHARD_BYTES)
+                self._shards.add_batch([_digest_of(caption) for caption in batch], encode(batch))
                 yield from progress.add(len(batch))
                 if control.stop:
                     return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,17 @@ class Shards:
         self._new[name] = {field: tensor.contiguous() for field, tensor in group.items()}  # as it will be read back
         self._new_bytes += _bytes_of(group)
 
-    def flush(self, least: int = 1) -> None:
-        """Writes what was added, if it is ``least`` bytes or more."""
-        if self._new_bytes < least:
+    def add_batch(self, names: Sequence[str], batch: Mapping[str, Tensor]) -> None:
+        """Takes in a group for each row of tensors whose first dimension is that of ``names``; what fills a file is written."""
+        rows = {field: tensor.detach().cpu() for field, tensor in batch.items()}
+        for row, name in enumerate(names):
+            self.add(name, {field: tensor[row].clone() for field, tensor in rows.items()})
+        if self._new_bytes >= SHARD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what was added."""
+        if not self._new_bytes:
             return
         data = safetensors.torch.save(
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...errors import JobError
@@ -37,30 +37,25 @@ def find_erased(paths: Sequence[Path], folder: Path, dataset: Dataset) -> list[P
 
 def nothing_erased(paths: Sequence[Path]) -> list[Path]:
     """Those of these copies in which nothing is transparent, each once; not those that cannot be read. Remembered until they change."""
-    known = Notes(load_settings().folder("cache")).about("erased", list(dict.fromkeys(paths)), _least_opaque)
-    return [path for path, least in known if least == "255"]
+    return _that_reach_only("erased", paths, 255, lambda path: decode_mask(path, alpha=True).getextrema()[0])
 
 
 def nothing_shown(paths: Sequence[Path]) -> list[Path]:
     """Those of these masks that are all black, as ``nothing_erased``."""
-    known = Notes(load_settings().folder("cache")).about("shown", list(dict.fromkeys(paths)), _lightest)
-    return [path for path, most in known if most == "0"]
+    return _that_reach_only("shown", paths, 0, lambda path: decode_mask(path).getextrema()[1])
 
 
-def _least_opaque(path: Path) -> str:
-    """0 to 255, or what is wrong with the file."""
-    try:
-        return str(decode_mask(path, alpha=True).getextrema()[0])
-    except PictureError as error:
-        return error.reason
+def _that_reach_only(topic: str, paths: Sequence[Path], limit: int, extreme: Callable[[Path], object]) -> list[Path]:
+    """Those whose extreme value, of 0 to 255, is the limit."""
 
+    def find_out(path: Path) -> str:
+        try:
+            return str(extreme(path))
+        except PictureError as error:
+            return error.reason
 
-def _lightest(path: Path) -> str:
-    """0 to 255, or what is wrong with the file."""
-    try:
-        return str(decode_mask(path).getextrema()[1])
-    except PictureError as error:
-        return error.reason
+    known = Notes(load_settings().folder("cache")).about(topic, list(dict.fromkeys(paths)), find_out)
+    return [path for path, value in known if value == str(limit)]
 
 
 def _not_both(dataset: Dataset, *keys: str) -> None:

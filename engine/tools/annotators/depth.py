@@ -9,7 +9,7 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import AutoModelForDepthEstimation
 
-from ...jobs.tools import Annotators
+from ...jobs.tools.controls import Annotators
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import fetch, placed, read_images, read_model
 from .edges import Annotate

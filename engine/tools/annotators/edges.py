@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from scipy import ndimage
 
-from ...jobs.tools import Annotators
+from ...jobs.tools.controls import Annotators
 
 Annotate = Callable[[Image.Image], Image.Image]
 """A picture → another one of the same size."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from transformers import AutoModelForObjectDetection, VitPoseForPoseEstimation
 
 from ...errors import JobError
-from ...jobs.tools import Annotators
+from ...jobs.tools.controls import Annotators
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import fetch, placed, read_images, read_model
 from .edges import Annotate

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ...errors import JobError
 from ...jobs.explain import did_you_mean
-from ...jobs.tools import ClipSeg, Labels
+from ...jobs.tools.masks import ClipSeg, Labels
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import config_of, fetch, placed, read_images, read_model, read_tokenizer
 

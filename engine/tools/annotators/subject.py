@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageOps
 
-from ...jobs.tools import Annotators
+from ...jobs.tools.controls import Annotators
 from .edges import Annotate
 from .segments import open_segments
 

@@ -9,7 +9,7 @@ import torch
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from ...data.files.pictures import decode
-from ...jobs.tools import Blip
+from ...jobs.tools.captions import Blip
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import fetch, placed, read_images, read_model, read_tokenizer
 from .base import Describe

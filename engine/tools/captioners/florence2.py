@@ -10,7 +10,7 @@ from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
 from ...data.files.pictures import decode
 from ...errors import JobError
-from ...jobs.tools import Florence2
+from ...jobs.tools.captions import Florence2
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import fetch, placed, read_images, read_model, read_tokenizer
 from .base import Describe

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ...data.files.pictures import decode
 from ...errors import JobError
-from ...jobs.tools import QwenVl
+from ...jobs.tools.captions import QwenVl
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import config_of, fetch, placed, read_images, read_model, read_tokenizer
 from .base import Describe

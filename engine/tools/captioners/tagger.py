@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from transformers import AutoModelForImageClassification
 
 from ...data.files.pictures import decode
-from ...jobs.tools import Tagger
+from ...jobs.tools.captions import Tagger
 from ...runtime.device import pick_device, pick_dtype
 from ..pretrained import fetch, read_images, read_model
 from .base import Describe

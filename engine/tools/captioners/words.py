@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ...data.words import printable
-from ...jobs.tools import FileName, Template
+from ...jobs.tools.captions import FileName, Template
 from .base import Describe
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from phases import ended
 from PIL import Image
 
 from engine.check import check_job
@@ -102,17 +103,12 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_folder(home, tmp_path):
 def test_the_pictures_of_a_run_stay_in_the_cache_for_as_long_as_it_lasts(home, tmp_path):
     data = Dataset(path=str(shard(tmp_path / "a.tar", {"a.png": picture(), "a.txt": "a"})))
     for _ in ("fetched", "there before"):
-        steps = gather(data, Control())
-        try:
-            while True:
-                next(steps)
-        except StopIteration as done:
-            use = done.value
+        _, use = ended(gather(data, Control()))
         for path in folder_of(data).glob("0*"):
             os.utime(path, (0, 0))
         clean_up(0)
         assert words_of(data) == [(".png", "a")]
-        del use, steps
+        del use
     gc.collect()
     clean_up(0)
     assert not folder_exists(data)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from phases import bench_of, ended
 from PIL import Image
 from test_every_family import load_lora
 from test_flux_relatives import NATIVE
 from test_parity import as_pixels, conditioning, pictures, request_of, wrapped
-from test_video_data import bench_of
 from torch.nn.functional import interpolate
 
+from engine.control import Control
 from engine.errors import JobError
 from engine.families.catalog import family_name, pipeline_in
 from engine.families.flex2 import Flex2, blobs
@@ -28,6 +29,7 @@ from engine.network.reader import read_lora
 from engine.runtime.loading import load_parts, open_family
 from engine.training.checks import inpainting_notes
 from engine.training.objectives import Batch, FlowMatching, Regression
+from engine.training.prepare import prepare
 
 CASES = {case.name: case for case in tiny.CASES}
 
@@ -210,7 +212,7 @@ def test_training_shows_it_the_pictures_with_their_erased_parts(tmp_path, make_j
         datasets = [{"path": str(tmp_path / "data"), "inpaint_path": str(tmp_path / "erased"), "buckets": [[48, 32]]}]
         return make_job(datasets=datasets, model={"name_or_path": str(base), "arch": arch, **kwargs}, train__batch_size=1)
 
-    bench, _ = bench_of(job(), tmp_path / "run")
+    bench = bench_of(job())
     batch = bench.batch(0)
     assert batch.cond["anew"].shape[-2:] == batch.mean.shape[-2:] and batch.cond["anew"][0, 0].mean(0).tolist() == [0.0] * 8 + [1.0] * 16
     kept, mask = bench.family.practise(batch.mean, batch.cond, rng())["inpaint"].split([batch.mean.shape[1], 1], 1)
@@ -218,7 +220,7 @@ def test_training_shows_it_the_pictures_with_their_erased_parts(tmp_path, make_j
     bench.close()
 
     Image.open(tmp_path / "erased" / "a.png").convert("RGB").save(tmp_path / "erased" / "a.png")
-    bench, told = bench_of(job(), tmp_path / "run")
+    told, bench = ended(prepare(job(), Control()))
     bench.close()
     (said,) = [event.message for event in told if event.kind == "warned" and "transparent" in event.message]
     assert "erased/a.png" in said and "no part of it is drawn anew" in said

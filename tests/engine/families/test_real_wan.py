@@ -7,6 +7,7 @@ import json
 import pytest
 import tiny
 import torch
+from phases import bench_of
 from test_parity import wrapped
 
 from engine.control import Control
@@ -78,21 +79,12 @@ def test_the_first_frame_is_taken_from_the_data_itself(tmp_path):
     from PIL import Image
     from test_every_family import make_job
 
-    from engine.control import Control
-    from engine.runs.folder import RunFolder
-    from engine.training.prepare import prepare
 
     case = CASES["wan 2.1 i2v"]
     base = tiny.save(case.make(), tmp_path / "base", **case.defaults)
     job = make_job(case, base, tmp_path, {"type": "lora", "rank": 4})
     job = job.model_copy(update={"datasets": [job.datasets[0].model_copy(update={"control_path": []})]})
-    steps = prepare(job, RunFolder.create(tmp_path / "runs", job, exist_ok=True), Control())
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            bench = done.value
-            break
+    bench = bench_of(job)
     batch = bench.batch(0)
     assert torch.equal(batch.cond["control_0"], batch.mean)
     path = bench.loader.items[bench.loader.placed[bench.loader.batches.at(0)[0]].item].path

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from phases import bench_of
 from safetensors.torch import load_file
 from test_every_family import make_job, run
 from test_parity import wrapped
@@ -18,9 +19,7 @@ from engine.jobs import TrainJob, load_job
 from engine.jobs.base import ModelSection
 from engine.network.files import load_lora
 from engine.runtime.loading import open_family, own_settings
-from engine.training.bench import Bench
 from engine.training.learner import Learner
-from engine.training.prepare import prepare
 from engine.training.timesteps import Levels
 
 CASE = next(case for case in tiny.CASES if case.name == "wan 2.2 14b")
@@ -35,20 +34,8 @@ def job_of(tmp_path: Path, train: dict | None = None, **kwargs: bool) -> TrainJo
     return load_job(data)
 
 
-def bench_of(job: TrainJob, tmp_path: Path) -> Bench:
-    from engine.control import Control
-    from engine.runs.folder import RunFolder
-
-    steps = prepare(job, RunFolder.create(tmp_path / "bench", job, exist_ok=True), Control())
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return done.value
-
-
 def test_the_experts_take_turns_and_each_learns_from_its_own_noise_levels(tmp_path, monkeypatch):
-    bench = bench_of(job_of(tmp_path, {"steps": 8, "switch_boundary_every": 2}), tmp_path)
+    bench = bench_of(job_of(tmp_path, {"steps": 8, "switch_boundary_every": 2}))
     learner, asked = Learner(bench.job, bench), []
     ask = type(bench.family).ask
     monkeypatch.setattr(type(bench.family), "ask", lambda self, model, noisy, sigma, cond: asked.append(sigma) or ask(self, model, noisy, sigma, cond))

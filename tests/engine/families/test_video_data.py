@@ -7,6 +7,7 @@ import tiny
 import torch
 from clips import film, indexes
 from diffusers import WanVideoToVideoPipeline
+from phases import bench_of, ended
 from pictures import draw
 from test_parity import wrapped
 
@@ -53,15 +54,6 @@ def job_of(tmp_path, folder):
     return make
 
 
-def bench_of(job, root):
-    steps, events = prepare(job, RunFolder.create(root, job, exist_ok=True), Control()), []
-    while True:
-        try:
-            events.append(next(steps))
-        except StopIteration as done:
-            return done.value, events
-
-
 def run(job, root, stop_at=None):
     folder, control = RunFolder.create(root, job, exist_ok=True), Control()
     for event in execute(job, folder, control):
@@ -76,8 +68,8 @@ def micros(bench, kind):
     return [micro for micro in range(6) if {items[placed[index].item].frames for index in batches.at(micro)} == {kind}]
 
 
-def test_a_batch_is_of_one_length_and_its_latents_are_a_quarter_or_half_as_many(job_of, tmp_path):
-    bench, events = bench_of(job_of("wan 2.1"), tmp_path / "runs")
+def test_a_batch_is_of_one_length_and_its_latents_are_a_quarter_or_half_as_many(job_of):
+    events, bench = ended(prepare(job_of("wan 2.1"), Control()))
     shapes = [tuple(bench.batch(micro).mean.shape) for micro in range(3)]
     assert sorted(shapes) == [(2, 4, 1, 8, 12), (2, 4, 3, 8, 12), (2, 4, 5, 8, 12)]  # this tiny VAE halves the frames
     assert any("shorter than 9 frames" in event.message for event in events if event.kind == "warned")
@@ -85,8 +77,8 @@ def test_a_batch_is_of_one_length_and_its_latents_are_a_quarter_or_half_as_many(
 
 
 @pytest.mark.parametrize("name", ["wan 2.1", "wan 2.2 5b"])
-def test_a_video_is_encoded_as_the_stock_pipeline_encodes_it(name, job_of, folder, tmp_path, monkeypatch):
-    bench, _ = bench_of(job_of(name), tmp_path / "runs")
+def test_a_video_is_encoded_as_the_stock_pipeline_encodes_it(name, job_of, folder, monkeypatch):
+    bench = bench_of(job_of(name))
     item = next(item for item in bench.loader.items if item.path.name == "0.mp4")
     pipe = wrapped(CASES[name]).pipe
     stock = WanVideoToVideoPipeline(**{key: pipe.components[key] for key in ("tokenizer", "text_encoder", "vae", "scheduler", "transformer")})
@@ -114,9 +106,9 @@ def test_videos_and_pictures_are_learned_and_a_stopped_run_continues_in_the_same
 
 
 @pytest.mark.parametrize("name", ["wan 2.1 i2v", "wan 2.2 14b i2v"])
-def test_the_model_is_shown_the_first_frame_that_is_learned(name, job_of, folder, tmp_path):
+def test_the_model_is_shown_the_first_frame_that_is_learned(name, job_of, folder):
     """Frames are taken from within the video: the first of them is not the first of the file."""
-    bench, events = bench_of(job_of(name, shrink_video_to_frames=False, fps=24), tmp_path / "runs")
+    events, bench = ended(prepare(job_of(name, shrink_video_to_frames=False, fps=24), Control()))
     family, seen = wrapped(CASES[name]), set()
     for micro in micros(bench, 9):
         batch = bench.batch(micro)
@@ -137,9 +129,9 @@ def test_the_model_is_shown_the_first_frame_that_is_learned(name, job_of, folder
     bench.close()
 
 
-def test_the_small_model_is_shown_the_first_frame_where_it_is_asked_for(job_of, tmp_path):
+def test_the_small_model_is_shown_the_first_frame_where_it_is_asked_for(job_of):
     for wanted in (False, True):
-        bench, _ = bench_of(job_of("wan 2.2 5b", do_i2v=wanted), tmp_path / f"runs {wanted}")
+        bench = bench_of(job_of("wan 2.2 5b", do_i2v=wanted))
         batch = bench.batch(micros(bench, 9)[0])
         assert ("control_0" in batch.cond) == wanted
         if wanted:
@@ -148,13 +140,13 @@ def test_the_small_model_is_shown_the_first_frame_where_it_is_asked_for(job_of, 
         bench.close()
 
 
-def test_a_first_frame_that_is_not_shown_is_told(job_of, tmp_path):
-    bench, events = bench_of(job_of("wan 2.1", do_i2v=True), tmp_path / "runs")
+def test_a_first_frame_that_is_not_shown_is_told(job_of):
+    events, bench = ended(prepare(job_of("wan 2.1", do_i2v=True), Control()))
     assert any("do_i2v of datasets[0] has no effect" in event.message for event in events if event.kind == "warned")
     bench.close()
 
 
-def test_only_what_is_new_is_encoded(job_of, folder, tmp_path, monkeypatch):
+def test_only_what_is_new_is_encoded(job_of, folder, monkeypatch):
     from engine.families.wan import Wan21
 
     counted, encode = [], Wan21.encode_pixels
@@ -162,7 +154,7 @@ def test_only_what_is_new_is_encoded(job_of, folder, tmp_path, monkeypatch):
 
     def encoded(**data):
         counted.clear()
-        bench_of(job_of("wan 2.1", **data), tmp_path / "runs")[0].close()
+        bench_of(job_of("wan 2.1", **data)).close()
         return set(counted)
 
     short, long, still = (2, 3, 5, 32, 48), (2, 3, 9, 32, 48), (2, 3, 32, 48)
@@ -174,9 +166,9 @@ def test_only_what_is_new_is_encoded(job_of, folder, tmp_path, monkeypatch):
     assert encoded() == {(1, 3, 9, 32, 48)}
 
 
-def test_videos_that_are_changed_each_time_are_encoded_in_the_step(job_of, tmp_path):
+def test_videos_that_are_changed_each_time_are_encoded_in_the_step(job_of):
     job = job_of("wan 2.1 i2v", random_crop=True, augmentations=[{"method": "HorizontalFlip", "p": 0.5}])
-    bench, _ = bench_of(job, tmp_path / "runs")
+    bench = bench_of(job)
     (micro,) = micros(bench, 9)[:1]
     batch, again = bench.batch(micro), bench.batch(micro)
     assert batch.mean.shape == batch.cond["control_0"].shape == (2, 4, 5, 8, 12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_compat import changed, flux, read
+from ai_toolkit import changed, flux, read
 
 from engine.errors import JobError
 from engine.jobs import load_job

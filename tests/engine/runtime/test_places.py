@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
 from tiny.models.hidream import hidream
 from tiny.models.sd import sd15
-from tiny.models.zimage import zimage
+from tiny.models.zimage import as_comfyui_has_it, zimage
 
 from engine.check import check_job
 from engine.errors import JobError
@@ -117,19 +117,10 @@ def test_autoencoder_and_text_encoders_can_be_single_files(base, other, tmp_path
 
 
 def test_a_denoiser_with_the_names_of_the_original_model_is_converted(tmp_path):
-    """Z-Image as ComfyUI has it: query, key and value in one."""
+    """Z-Image as ComfyUI has it."""
     base = tiny.save(zimage(), tmp_path / "base", family="zimage")
     expected = zimage().transformer.state_dict()
-    tensors = {}
-    for name, tensor in expected.items():
-        name = name.replace("all_final_layer.2-1.", "final_layer.").replace("all_x_embedder.2-1.", "x_embedder.")
-        name = name.replace("attention.to_out.0.", "attention.out.").replace("attention.norm_", "attention.")
-        name = re.sub(r"attention\.([qk])\.weight", r"attention.\1_norm.weight", name)
-        tensors[f"model.diffusion_model.{name}"] = tensor.clone()
-    for name in [name for name in tensors if name.endswith("to_q.weight")]:
-        parts = [tensors.pop(name.replace("to_q", f"to_{letter}")) for letter in "qkv"]
-        tensors[name.replace("to_q", "qkv")] = torch.cat(parts)
-    save_file(tensors, tmp_path / "zimage.safetensors")
+    save_file(as_comfyui_has_it(expected), tmp_path / "zimage.safetensors")
     loaded = opened(tmp_path / "zimage.safetensors", ("transformer",), extras_name_or_path=base).denoiser.state_dict()
     assert loaded.keys() == expected.keys() and all(torch.equal(loaded[name], expected[name]) for name in expected)
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.events import Saved
 from engine.jobs import load_job
-from engine.jobs.tools import EmaJob
+from engine.jobs.tools.weights import EmaJob
 from engine.runs.folder import RunFolder
 from engine.tools.average import exponent, profile
 

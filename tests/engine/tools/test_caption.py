@@ -17,7 +17,7 @@ import engine.tools.captioners.tagger as tagging
 from engine.check import check_job
 from engine.errors import JobError
 from engine.jobs import load_job
-from engine.jobs.tools import Blip, Florence2, QwenVl, Tagger
+from engine.jobs.tools.captions import Blip, Florence2, QwenVl, Tagger
 from engine.settings import ROOT, Settings, save_settings
 from engine.tools.captioners import CAPTIONERS, load_captioner
 from engine.tools.captioners.base import FUNCTIONS

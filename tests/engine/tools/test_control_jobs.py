@@ -15,7 +15,8 @@ from tiny import lookers
 from engine.control import Control
 from engine.data.mates.controls import find_mates
 from engine.errors import JobError
-from engine.jobs.tools import Annotators, ClipSeg, Labels
+from engine.jobs.tools.controls import Annotators
+from engine.jobs.tools.masks import ClipSeg, Labels
 from engine.tools.annotators.edges import canny, line
 from engine.tools.annotators.pose import COCO, LIMBS, draw, points_of
 from engine.tools.controls import control_paths, make_controls, open_annotator

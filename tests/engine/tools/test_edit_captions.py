@@ -14,7 +14,7 @@ import engine.tools.edit_captions as editing
 from engine.data.files.undo import Step, undo, undo_steps
 from engine.errors import JobError
 from engine.jobs import load_job
-from engine.jobs.tools import Append, Prepend, Replace, Trim
+from engine.jobs.tools.edits import Append, Prepend, Replace, Trim
 from engine.tools.edit_captions import edited
 
 

@@ -12,7 +12,7 @@ from diffusers import WanPipeline
 from drive import done, run
 from safetensors.torch import load_file, save_file
 from tiny.models.wan import wan22_14b
-from tiny.models.zimage import zimage
+from tiny.models.zimage import as_comfyui_has_it, zimage
 
 from engine.events import Saved
 from engine.network.formats import from_any
@@ -50,27 +50,14 @@ def extract(root: Path, base: Path, other: Path, **more):
     return done(run(root, kind="extract", model=model, extract_model=str(other), dtype="fp32", mode="threshold", linear=1e-3, **more))
 
 
-def as_comfy_has_it(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Z-Image with query, key and value in one, and the names of its first implementation."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        name = name.replace("all_final_layer.2-1.", "final_layer.").replace("all_x_embedder.2-1.", "x_embedder.")
-        name = name.replace("attention.to_out.0.", "attention.out.").replace("attention.norm_", "attention.")
-        name = re.sub(r"attention\.([qk])\.weight", r"attention.\1_norm.weight", name)
-        renamed[f"model.diffusion_model.{name}"] = tensor.clone()
-    for name in [name for name in renamed if name.endswith("to_q.weight")]:
-        renamed[name.replace("to_q", "qkv")] = torch.cat([renamed.pop(name.replace("to_q", f"to_{letter}")) for letter in "qkv"])
-    return renamed
-
-
 @pytest.mark.parametrize("original", ["tuned", "base", "both"])
 def test_single_files_in_the_original_layout_give_what_was_learned(tmp_path, original):
     pipe = zimage()
     folder = tiny.save(pipe, tmp_path / "base", family="zimage")
-    save_file(as_comfy_has_it(pipe.transformer.state_dict()), tmp_path / "base.safetensors")
+    save_file(as_comfyui_has_it(pipe.transformer.state_dict()), tmp_path / "base.safetensors")
     updates = learn(pipe.transformer, r"layers\.0\.(attention\.to_(q|v|out)|feed_forward)")
     other = tiny.save(pipe, tmp_path / "tuned", family="zimage")
-    save_file(as_comfy_has_it(pipe.transformer.state_dict()), tmp_path / "tuned.safetensors")
+    save_file(as_comfyui_has_it(pipe.transformer.state_dict()), tmp_path / "tuned.safetensors")
     base = tmp_path / "base.safetensors" if original in ("base", "both") else folder
     other = tmp_path / "tuned.safetensors" if original in ("tuned", "both") else other
     extract(tmp_path / "out", base, other, model={"extras_name_or_path": str(folder), "arch": "zimage"} if base != folder else {}, format="diffusers")

@@ -14,7 +14,7 @@ from tiny import lookers
 
 from engine.data.mates.controls import find_mates
 from engine.errors import JobError
-from engine.jobs.tools import ClipSeg, Labels, MaskJob
+from engine.jobs.tools.masks import ClipSeg, Labels, MaskJob
 from engine.tools.annotators.segments import open_segments
 from engine.tools.masks import finished
 

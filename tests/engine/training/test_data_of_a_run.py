@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from phases import bench_of
 from PIL import Image
 from safetensors.torch import load_file
 
 from engine.control import Control
 from engine.execute import execute
 from engine.runs.folder import RunFolder
-from engine.training.bench import Bench
-from engine.training.prepare import prepare
 
 
 def final(tmp_path: Path, root: str = "out") -> dict[str, torch.Tensor]:
@@ -22,15 +21,6 @@ def final(tmp_path: Path, root: str = "out") -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def bench_of(job, tmp_path: Path) -> Bench:
-    steps = prepare(job, RunFolder.create(tmp_path, job, exist_ok=True), Control())
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return done.value
 
 
 @pytest.fixture
@@ -51,20 +41,20 @@ CHANGING = {"random_crop": True, "random_scale": True, "augmentations": [{"metho
 def test_pictures_that_change_are_others_each_time_and_the_same_when_the_run_is_made_again(make_job, tmp_path, data, change):
     settings = {"random_crop": True, "random_scale": True} if change == "random_crop" else {"augmentations": [{"method": "ColorJitter"}]}
     job = make_job(datasets=[{"path": str(data[1]), "resolution": 48, **settings}], train__batch_size=3)
-    bench = bench_of(job, tmp_path / "a")
+    bench = bench_of(job)
     first, second = bench.batch(0), bench.batch(1)
     order = [bench.loader.batches.at(micro) for micro in range(2)]
     assert not any(torch.equal(first.mean[order[0].index(item)], second.mean[order[1].index(item)]) for item in order[0])
-    again = bench_of(job, tmp_path / "b").batch(1)
+    again = bench_of(job).batch(1)
     assert torch.equal(second.mean, again.mean) and torch.equal(second.std, again.std)
     assert not list((tmp_path / "a").rglob("latents"))
 
 
-def test_still_and_changing_pictures_share_a_batch_and_keep_their_places(make_job, tmp_path, data):
+def test_still_and_changing_pictures_share_a_batch_and_keep_their_places(make_job, data):
     still, folder = data
     sets = [{"path": str(still), "resolution": 64}, {"path": str(folder), "resolution": 64, "augmentations": [{"method": "ToGray"}]}]
     job = make_job(datasets=sets, train__batch_size=7)
-    bench = bench_of(job, tmp_path / "a")
+    bench = bench_of(job)
     for micro in range(2):
         chosen = [bench.loader.placed[index] for index in bench.loader.batches.at(micro)]
         alone = [bench.loader.latents.get(bench.loader.items[one.item], one.bucket)[0] for one in chosen if bench.loader.items[one.item].dataset == 0]
@@ -88,19 +78,19 @@ def test_a_run_on_changing_pictures_stopped_in_the_middle_ends_in_the_same_bytes
     assert same(final(tmp_path, "whole"), final(tmp_path, "cut"))
 
 
-def test_every_other_batch_is_of_regularisation_and_carries_no_trigger(make_job, tmp_path, data):
+def test_every_other_batch_is_of_regularisation_and_carries_no_trigger(make_job, data):
     sets = [{"path": str(data[0])}, {"path": str(data[1]), "is_reg": True, "default_caption": "x"}]
     (data[1] / "0.txt").write_text("[trigger] thing")
-    bench = bench_of(make_job(datasets=sets, train__batch_size=1), tmp_path / "a")
+    bench = bench_of(make_job(datasets=sets, train__batch_size=1))
     kinds = [bench.loader.data_set(micro).is_reg for micro in range(20)]
     assert sum(kinds) == 10 and all(sum(kinds[at : at + 2]) == 1 for at in range(0, 20, 2))
     captions = {item.caption for item in bench.loader.items if item.dataset == 1}
     assert captions == {"[trigger] thing", "a thing"}
 
 
-def test_what_concerns_the_whole_batch_keeps_sets_apart(make_job, tmp_path, data):
+def test_what_concerns_the_whole_batch_keeps_sets_apart(make_job, data):
     sets = [{"path": str(data[0]), "resolution": 64}, {"path": str(data[1]), "resolution": 64, "network_weight": -1.0}]
-    bench = bench_of(make_job(datasets=sets, train__batch_size=3), tmp_path / "a")
+    bench = bench_of(make_job(datasets=sets, train__batch_size=3))
     for micro in range(6):
         of = {bench.loader.items[bench.loader.placed[index].item].dataset for index in bench.loader.batches.at(micro)}
         assert len(of) == 1
@@ -114,7 +104,7 @@ def test_the_strength_of_a_set_is_that_of_the_network_while_it_learns(make_job, 
     assert moved == [False, True]
 
 
-def test_a_prior_learns_nothing_where_the_network_has_changed_nothing(make_job, run, tmp_path, data):
+def test_a_prior_learns_nothing_where_the_network_has_changed_nothing(make_job, run, data):
     events = run(make_job(datasets=[{"path": str(data[0]), "is_reg": True, "prior_reg": True}], sample__sample_every=None))
     assert [event.loss for event in events if event.kind == "step"] == [0, 0, 0, 0]
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from clips import STEP, film
+from phases import bench_of
 from PIL import Image
-from test_data_of_a_run import bench_of
 
 from engine.control import Control
 from engine.data.batches import Batches
@@ -333,9 +333,9 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize(("key", "value", "look", "without", "with_it"), ON_THE_DEVICE, ids=lambda one: one if isinstance(one, str) else "")
-def test_a_key_changes_what_the_loss_is_given(key, value, look, without, with_it, root, make_job, tmp_path):
-    for name, more, expected in (("a", {}, without), ("b", {key: _placed(root, key, value) if key == "mask_path" else value}, with_it)):
-        bench = bench_of(make_job(datasets=[{"path": str(root / "plain"), "resolution": 64, **more}], train__batch_size=1), tmp_path / name)
+def test_a_key_changes_what_the_loss_is_given(key, value, look, without, with_it, root, make_job):
+    for more, expected in (({}, without), ({key: _placed(root, key, value) if key == "mask_path" else value}, with_it)):
+        bench = bench_of(make_job(datasets=[{"path": str(root / "plain"), "resolution": 64, **more}], train__batch_size=1))
         assert look(bench) == expected
         bench.close()
 

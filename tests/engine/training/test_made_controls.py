@@ -8,8 +8,8 @@ import pytest
 import tiny
 import torch
 from clips import film
+from phases import bench_of
 from PIL import Image
-from test_data_of_a_run import bench_of
 
 from engine.control import Control, Stopped
 from engine.errors import JobError
@@ -53,15 +53,14 @@ def made() -> list[Path]:
     return sorted((load_settings().folder("cache") / "controls").rglob("*.png"))
 
 
-def written(job, root: Path) -> list[str]:
+def written(job) -> list[str]:
     """What is told while the control pictures are made."""
-    steps = prepare(job, RunFolder.create(root, job, exist_ok=True), Control())
-    return [f"{event.done} of {event.total}" for event in steps if event.kind == "progress" and event.what == "control pictures"]
+    return [f"{event.done} of {event.total}" for event in prepare(job, Control()) if event.kind == "progress" and event.what == "control pictures"]
 
 
-def test_the_model_is_shown_what_was_made_of_each_picture(job_of, folder, tmp_path):
+def test_the_model_is_shown_what_was_made_of_each_picture(job_of, folder):
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
-    bench = bench_of(job_of(controls=["line"]), tmp_path / "run")
+    bench = bench_of(job_of(controls=["line"]))
     batch = bench.batch(0)
     for row, index in enumerate(bench.loader.batches.at(0)):
         item = bench.loader.items[bench.loader.placed[index].item]
@@ -84,29 +83,29 @@ def test_they_come_after_those_of_a_folder_each_kind_once(monkeypatch, job_of, f
     (tmp_path / "drawn").mkdir()
     for name in ("a", "b"):
         Image.new("RGB", (64, 64), "red").save(tmp_path / "drawn" / f"{name}.png")
-    bench = bench_of(job_of(control_path=str(tmp_path / "drawn"), controls=["canny", "line", "canny"], flip_x=True), tmp_path / "run")
+    bench = bench_of(job_of(control_path=str(tmp_path / "drawn"), controls=["canny", "line", "canny"], flip_x=True))
     assert {tuple(path.parent.name for path in item.controls) for item in bench.loader.items} == {("drawn", "canny", "line")}
     first = next(item for item in bench.loader.items if item.path.name == "a.png")
     assert Image.open(first.controls[1]).tobytes() == canny(Image.open(first.path), 0.1, 0.2).tobytes()
     bench.close()
 
 
-def test_only_what_is_new_is_made(job_of, folder, tmp_path):
-    assert written(job_of(controls="line"), tmp_path / "run") == ["1 of 3", "2 of 3", "3 of 3"]
-    assert written(job_of(controls="line"), tmp_path / "run") == []
+def test_only_what_is_new_is_made(job_of, folder):
+    assert written(job_of(controls="line")) == ["1 of 3", "2 of 3", "3 of 3"]
+    assert written(job_of(controls="line")) == []
     Image.new("RGB", (64, 64), "green").save(folder / "b.png")
     (folder / "a.png").rename(folder / "c.png")
-    assert written(job_of(controls="line"), tmp_path / "run") == ["3 of 3"]
+    assert written(job_of(controls="line")) == ["3 of 3"]
 
 
-def test_a_stop_leaves_what_is_made(job_of, tmp_path):
+def test_a_stop_leaves_what_is_made(job_of):
     job, control = job_of(controls="line"), Control()
     with pytest.raises(Stopped):
-        for event in prepare(job, RunFolder.create(tmp_path / "run", job), control):
+        for event in prepare(job, control):
             if event.kind == "progress" and event.what == "control pictures":
                 control.ask("stop")
     assert len(made()) == 1
-    assert written(job, tmp_path / "run") == ["2 of 3", "3 of 3"]
+    assert written(job) == ["2 of 3", "3 of 3"]
 
 
 def test_a_run_learns_from_them(job_of, run):
@@ -157,21 +156,21 @@ def finds(monkeypatch):
     return asked
 
 
-def test_what_is_found_by_words_is_what_is_learned(job_of, base, folder, tmp_path, finds):
+def test_what_is_found_by_words_is_what_is_learned(job_of, base, folder, finds):
     (folder / "a.jpg").unlink()
-    bench = bench_of(job_of(base, auto_mask=["a box"]), tmp_path / "run")
+    bench = bench_of(job_of(base, auto_mask=["a box"]))
     assert bench.batch(0).mask is not None
     places = {item.path.name: Image.open(item.mask) for item in bench.loader.items}
     assert finds == [["a box"]]
     assert {name: mask.getbbox() for name, mask in places.items()} == {"a.png": (8, 8, 40, 40), "b.png": (24, 24, 56, 56)}
     bench.close()
-    bench_of(job_of(base, auto_mask=["a box"]), tmp_path / "run").close()
+    bench_of(job_of(base, auto_mask=["a box"])).close()
     assert finds == [["a box"]], "kept in the cache"
 
 
 def test_nothing_found_is_told_with_the_pictures_and_two_ways_at_once_are_refused(job_of, base, folder, tmp_path, finds):
     job = job_of(base, auto_mask="a cat")
-    told = [event.message for event in prepare(job, RunFolder.create(tmp_path / "run", job), Control()) if event.kind == "warned"]
+    told = [event.message for event in prepare(job, Control()) if event.kind == "warned"]
     assert any("auto_mask finds no 'a cat' in 3 pictures: data/a.jpg" in one for one in told)
     assert "both mask_path and auto_mask" in failed(job_of(base, auto_mask="a box", mask_path=str(folder)), tmp_path / "b")
     assert "draws whole pictures" in failed(job_of(base, auto_inpaint="a box"), tmp_path / "c")
@@ -182,7 +181,7 @@ def test_what_is_found_by_words_is_what_is_drawn_anew(make_job, folder, tmp_path
     base = tiny.save(case.make(), tmp_path / "base")
     data = {"path": str(folder), "resolution": 64, "default_caption": "a square", "auto_inpaint": ["a box"]}
     job = make_job(model={"name_or_path": str(base), "arch": "flex2"}, datasets=[data], train__batch_size=1, sample__sample_every=None)
-    bench = bench_of(job, tmp_path / "run")
+    bench = bench_of(job)
     corners = {"a.png": 4, "a.jpg": 8, "b.png": 12}
     for step in range(3):
         (index,) = bench.loader.batches.at(step)

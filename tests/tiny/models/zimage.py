@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
 
@@ -19,6 +21,19 @@ def zimage() -> ZImagePipeline:
     words.chat_template = CHAT
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
     return ZImagePipeline(scheduler, vae(4), qwen3(2), words, transformer)
+
+
+def as_comfyui_has_it(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies of the transformer's weights with query, key and value in one, and the names of its first implementation."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        name = name.replace("all_final_layer.2-1.", "final_layer.").replace("all_x_embedder.2-1.", "x_embedder.")
+        name = name.replace("attention.to_out.0.", "attention.out.").replace("attention.norm_", "attention.")
+        name = re.sub(r"attention\.([qk])\.weight", r"attention.\1_norm.weight", name)
+        renamed[f"model.diffusion_model.{name}"] = tensor.clone()
+    for name in [name for name in renamed if name.endswith("to_q.weight")]:
+        renamed[name.replace("to_q", "qkv")] = torch.cat([renamed.pop(name.replace("to_q", f"to_{letter}")) for letter in "qkv"])
+    return renamed
 
 
 CASES = [Case("z-image", "zimage", zimage, targets=14, guided=3.0, reads=("diffusers", "comfyui"))]

@@ -76,7 +76,7 @@ def fill(
 @pytest.fixture
 def small_shards(monkeypatch):
     """A file holds one batch."""
-    monkeypatch.setattr(module, "SHARD_BYTES", 1)
+    monkeypatch.setattr(shards_module, "SHARD_BYTES", 1)
 
 
 def files(tmp_path: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from phases import ended
 from pictures import draw
 from PIL import Image
 
@@ -27,12 +28,7 @@ def cut(path: Path, caption: str | None = None) -> Path:
 
 
 def looked_through(items: list[Item]) -> tuple[list[Event], list[Item]]:
-    events, steps = [], whole_items(items, Control())
-    while True:
-        try:
-            events.append(next(steps))
-        except StopIteration as done:
-            return events, done.value
+    return ended(whole_items(items, Control()))
 
 
 def test_a_picture_that_is_cut_off_is_left_out_and_told_and_its_file_stays_as_it_is(tmp_path):
