@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .cli_data import data
-from .cli_runs import ask_run, list_runs, push_run, resume_run
+from .cli_runs import GoOn, ask_run, list_runs, push_run, resume_run
 from .cli_said import load, load_extensions, table
 from .errors import JobError
 
@@ -54,10 +54,12 @@ def run(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for runs, instead of the one in the settings.")] = None,
     step: Annotated[int | None, typer.Option("--from", help="Go back to that step of the run first, and on with the settings of this job.", min=1)] = None,
     recover: Annotated[bool, typer.Option("--recover", "-r", help="Go on with the next job when one fails.")] = False,
+    go_on: GoOn = False,
 ) -> None:
     """Do jobs: train, generate, whatever their kind says.
 
-    A run that was stopped or cut off goes on where it was when the same job is run again.
+    A run that was stopped or cut off goes on where it was when the same job is run again. Where its data has changed since, it says how
+    and asks first; where nobody can answer, it does not go on unless --go-on says so.
     Ctrl-C saves and ends, a second one ends at once.
     Exit code: 0 done or stopped, 1 failed, 2 a job that cannot be done as it stands.
     """
@@ -69,7 +71,7 @@ def run(
 
     load_extensions()
     loaded = [load(path, name) for path in jobs]  # a mistake in the last one is told before the first begins
-    raise typer.Exit(run_jobs(loaded, output, restart, recover, step))
+    raise typer.Exit(run_jobs(loaded, output, restart, recover, step, go_on))
 
 
 @app.command()
@@ -179,9 +181,13 @@ def export_file(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The new file. Left out: beside the old one.")] = None,
 ) -> None:
     """Write a LoRA as another program reads it. The original stays as it is."""
+    from .events import Warned
     from .tools import export_lora
 
-    print(export_lora(file, output or file.with_name(f"{file.stem}_{form.value}.safetensors"), form.value))
+    notes: list[Warned] = []
+    print(export_lora(file, output or file.with_name(f"{file.stem}_{form.value}.safetensors"), form.value, notes=notes))
+    for note in notes:
+        print(note.message, note.hint, file=sys.stderr)
 
 
 def _numbers(values: list) -> str:

@@ -14,6 +14,8 @@ from .errors import JobError
 Name = Annotated[str, typer.Argument(help="Name of the run, as in the list of runs.", metavar="NAME")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the runs, instead of the one in the settings.")]
 
+GoOn = Annotated[bool, typer.Option("--go-on", help="Go on without a question where settings or data have changed since the run was saved.")]
+
 
 class Ask(StrEnum):
     stop = "stop"
@@ -45,13 +47,18 @@ def resume_run(
     step: Annotated[int | None, typer.Option("--from", help="Go back to that step first. runs NAME lists them.", min=1)] = None,
     more: Annotated[int | None, typer.Option("--more", help="Train so many steps more than are done, finished or not.", min=1)] = None,
     output: Output = None,
+    go_on: GoOn = False,
 ) -> None:
-    """Go on with a run that was stopped or cut off; or with a finished one, from an earlier step or for more steps."""
+    """Go on with a run that was stopped or cut off; or with a finished one, from an earlier step or for more steps.
+
+    Where its settings or its data have changed since it was saved, it says how and asks first; where nobody can answer, it does not go on
+    unless --go-on says so, and the exit code is 1.
+    """
     from .running import watch
 
     load_extensions()
     runner = _runner(output)
-    code, _ = watch(lambda control: runner.go_on(name, step, more, control))
+    code, _ = watch(lambda control: runner.go_on(name, step, more, control), go_on)
     if record := runner.get(name):
         print(f"The run is in {record.folder}")
     raise typer.Exit(code)
@@ -59,7 +66,7 @@ def resume_run(
 
 def ask_run(
     name: Name,
-    what: Annotated[Ask, typer.Argument(help="stop and save, save, sample; pause, which frees the graphics card, and go; change settings.")],
+    what: Annotated[Ask, typer.Argument(help="stop and save, save, sample; pause, which frees the graphics card; go, which ends a pause and is the yes to a question; change settings.")],
     values: Annotated[list[str] | None, typer.Argument(help="To change: KEY=VALUE. A prompt for each sample.prompts=...", metavar="[KEY=VALUE...]")] = None,
     output: Output = None,
 ) -> None:

@@ -27,6 +27,10 @@ class Control:
     sample: bool = False
     paused: bool = False
     """Give the device away until asked to go on."""
+    if_changed: Literal["refuse", "ask", "go on"] = "refuse"
+    """What a run does that finds other settings or data than it was saved with. To ask is for where somebody sees the question."""
+    asked: bool = False
+    """A person is asked whether the run is to go on: "go" or "stop" is the answer."""
     changes: list[dict[str, Any]] = field(default_factory=list)
     """Settings by key, such as train.lr, in the order in which they were asked for."""
 

@@ -117,6 +117,29 @@ class Changed(_Event):
     value: Any
 
 
+class Asked(_Event):
+    """The run is to go on with other settings or other data than it was saved with: it waits for "go", or for "stop", which leaves
+    what is saved as it was."""
+
+    kind: Literal["asked"] = "asked"
+    step: int
+    """The run was saved after it."""
+    settings: dict[str, tuple[Any, Any]] = {}
+    """By key, as in the job: what it was, and is."""
+    data: list[tuple[str, int, int]] = []
+    """Folder of a data set, and how many pictures it had and has. As many: other pictures or captions."""
+    about: str = ""
+    """The same for the same question."""
+
+
+class Agreed(_Event):
+    """A person wants the run to go on as it is now: ``about`` is that of the question."""
+
+    kind: Literal["agreed"] = "agreed"
+    step: int
+    about: str
+
+
 class WentBack(_Event):
     """The run goes on from an earlier step. What was told of later steps before this does not count any more: steps, measurements, samples,
     checkpoints and changes after ``step``, and the end of the run. Their files, if kept, lie in ``aside``."""
@@ -125,6 +148,8 @@ class WentBack(_Event):
     step: int
     aside: Path | None = None
     """Folder of the run that has the checkpoints and samples of later steps; None where there were none."""
+    anew: bool = False
+    """It goes on with the settings of a job that was given for that."""
 
 
 class Sampled(_Event):
@@ -192,7 +217,7 @@ class Failed(_Event):
 
 
 Event = Annotated[
-    Phase | Progress | Step | Measured | Performance | Verdict | Changed | WentBack | Sampled | Captioned | Saved | Noted | Warned | Finished | Failed,
+    Phase | Progress | Step | Measured | Performance | Verdict | Changed | Asked | Agreed | WentBack | Sampled | Captioned | Saved | Noted | Warned | Finished | Failed,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
@@ -238,6 +263,10 @@ def describe(event: Event) -> str:
             return f"{sentence}{scores} Validation loss {event.first:.4f}, at best {event.best:.4f}, now {event.now:.4f}.{training}"
         case Changed():
             return f"  {event.key} is {event.value} after step {event.step}; it was {event.before}"
+        case Asked():
+            return f"{what_changed(event)} Go on with it, or stop?"
+        case Agreed():
+            return "It goes on with that."
         case WentBack():
             return f"Back to step {event.step}{f'; what came after it is in {event.aside}' if event.aside else ''}"
         case Sampled():
@@ -257,3 +286,11 @@ def describe(event: Event) -> str:
             return f"Failed: {event.message} {event.hint}".rstrip() + (
                 f"\n{event.detail}" if event.detail else ""
             )
+
+
+def what_changed(asked: Asked) -> str:
+    """The question's first sentence, with the keys of settings."""
+    said = [f"the data set {name} {f'had {then}, has {now} pictures' if then != now else 'has other pictures or captions'}" for name, then, now in asked.data]
+    said += [f"{key} was {then!r}, is {now!r}" for key, (then, now) in list(asked.settings.items())[:8]]
+    more = f", and {len(asked.settings) - 8} more" if len(asked.settings) > 8 else ""
+    return f"Since step {asked.step} was saved, something has changed: {', '.join(said)}{more}."

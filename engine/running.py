@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import IO
 
 from .control import Control
 from .errors import JobError
-from .events import Event, Failed, Finished, Progress, Step, describe
+from .events import Asked, Event, Failed, Finished, Progress, Step, describe
 from .jobs import Job
 from .queue.found import DRAWINGS
 from .queue.runner import Runner
@@ -24,10 +26,10 @@ EVERY = 2.0
 """Seconds between lines of progress where they cannot be written over each other."""
 
 
-def run_jobs(jobs: Sequence[Job], output: Path | None, restart: bool, recover: bool, step: int | None = None) -> int:
+def run_jobs(jobs: Sequence[Job], output: Path | None, restart: bool, recover: bool, step: int | None = None, go_on: bool = False) -> int:
     """Does the jobs one after another; the exit code. ``recover``: a failure does not keep the next from being done.
 
-    ``step``: the run of that name goes back there first.
+    ``step``: the run of that name goes back there first. ``go_on``: without a question, whatever has changed.
     """
     runner = Runner(output.expanduser().resolve() if output else None)
     worst = COMPLETED
@@ -35,7 +37,7 @@ def run_jobs(jobs: Sequence[Job], output: Path | None, restart: bool, recover: b
         if restart:
             forget(runner, job)
         try:
-            code, stopped = run_job(runner, job, step)
+            code, stopped = run_job(runner, job, step, go_on)
         except JobError as error:  # the run may not begin
             again = " On the command line: --name, --from or --restart; resume NAME --more." if folder_of(runner, job).exists() else ""
             print(f"{error}{again}", file=sys.stderr)
@@ -46,27 +48,49 @@ def run_jobs(jobs: Sequence[Job], output: Path | None, restart: bool, recover: b
     return worst
 
 
-def run_job(runner: Runner, job: Job, step: int | None = None) -> tuple[int, bool]:
+def run_job(runner: Runner, job: Job, step: int | None = None, go_on: bool = False) -> tuple[int, bool]:
     """The exit code, and whether the person stopped it."""
-    code, stopped = watch(lambda control: runner.run(job, control, step))
+    code, stopped = watch(lambda control: runner.run(job, control, step), go_on)
     if code == COMPLETED:
         print(f"The run is in {folder_of(runner, job)}")
     return code, stopped
 
 
-def watch(begin: Callable[[Control], Iterator[Event]]) -> tuple[int, bool]:
-    """Shows the events of a run to its end; the exit code, and whether the person stopped it."""
-    lines, last, control = Lines(sys.stdout), None, Control()
+def watch(begin: Callable[[Control], Iterator[Event]], go_on: bool = False) -> tuple[int, bool]:
+    """Shows the events of a run to its end; the exit code, and whether the person stopped it. ``go_on``: without a question."""
+    lines, last, control = Lines(sys.stdout), None, Control(if_changed="go on" if go_on else "ask" if is_attended() else "refuse")
     try:
         with stopping(control):
             for last in begin(control):
                 lines.show(last)
+                if isinstance(last, Asked) and control.asked:
+                    ask(control)
     except KeyboardInterrupt:
         lines.end()
         print("Ended. Run the same job again to go on from the last checkpoint.", file=sys.stderr)
         return CUT_OFF, True
     lines.end()
     return FAILED if isinstance(last, Failed) else COMPLETED, isinstance(last, Finished) and last.reason == "stopped"
+
+
+def is_attended() -> bool:
+    """Whether somebody is there to read a question and to answer it."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def ask(control: Control) -> None:
+    """Asks on the terminal, and returns: the answer may come from another window, from the app or with Ctrl-C as well."""
+    print("Go on? [y/N] ", end="", flush=True)
+    threading.Thread(target=_answer, args=(control,), daemon=True).start()
+
+
+def _answer(control: Control) -> None:
+    try:
+        line = os.read(sys.stdin.fileno(), 1000).decode(errors="replace")  # no lock of Python's is held by who waits here until the end
+    except (OSError, ValueError):
+        line = ""
+    if control.asked:  # else somebody was quicker
+        control.ask("go" if line.strip().lower() in {"y", "yes"} else "stop")
 
 
 def folder_of(runner: Runner, job: Job) -> Path:
@@ -91,7 +115,7 @@ def stopping(control: Control) -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a third time ends even what cannot be interrupted
             raise KeyboardInterrupt
         control.ask("stop")
-        print("\nStopping after this step, and saving. Ctrl-C again ends at once.", file=sys.stderr)
+        print(f"\nStopping{'' if control.asked else ' after this step, and saving'}. Ctrl-C again ends at once.", file=sys.stderr)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -35,12 +35,12 @@ def pill(studio: Studio) -> tuple[str, str]:
     if record.status == "queued":
         return f"{record.name} · waiting", "queued"
     with studio.history(record) as history:
-        return f"{record.name} · {'paused' if history.paused else _share(record, history)}", "running"
+        return f"{record.name} · {_rests(history) or _share(record, history)}", "running"
 
 
 def _row(studio: Studio, record: RunRecord) -> Row:
     with studio.history(record) as history:
-        step, share, doing = history.step, _share(record, history), "paused" if history.paused else "developing" if record.kind == "train" else "at work"
+        step, share, doing = history.step, _share(record, history), _rests(history) or ("developing" if record.kind == "train" else "at work")
     ways = [("Open", "open")]
     if record.status in {"stopped", "interrupted", "failed"}:
         ways.append(("Continue", "continue"))
@@ -53,6 +53,11 @@ def _row(studio: Studio, record: RunRecord) -> Row:
     at = f" at step {step:,}" if step and record.status in {"stopped", "interrupted"} else ""
     state = "done" if record.status == "completed" and record.kind != "train" else STATES.get(record.status, record.status)
     return record.name, f"{state}{at} · {day(record.added, time.time())}", "", studio.face(record), ways
+
+
+def _rests(history: History) -> str:
+    """Why nothing is done for now, in words; none where something is."""
+    return "waits for you" if history.asked else "paused" if history.paused else ""
 
 
 def _share(record: RunRecord, history: History) -> str:

@@ -6,10 +6,14 @@ import hashlib
 import re
 import shutil
 import zipfile
+from html import escape
 from pathlib import Path
 from typing import Literal
 
+import gradio as gr
+
 from engine.data.files.zips import export_zip
+from engine.events import Warned
 from engine.runs.atomic import replace_file
 from engine.runs.folder import EXPERTS
 
@@ -58,7 +62,11 @@ def experts_of(source: Path) -> dict[str, Path]:
 def _written(source: Path, target: Path, form: Form) -> Path:
     from engine.tools.export import export_lora  # loads torch: not before it is asked for
 
-    return target if target.is_file() else export_lora(source, target, form)
+    notes: list[Warned] = []
+    made = target if target.is_file() else export_lora(source, target, form, notes=notes)
+    for note in notes:
+        gr.Warning(escape(f"{note.message} {note.hint}"), title="Not all of it arrives there")
+    return made
 
 
 def _zip(new: Path, files: list[Path]) -> None:

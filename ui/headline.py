@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.events import Failed, Verdict
+from engine.events import Asked, Failed, Verdict
 from engine.jobs import Job, TrainJob
 
+from .fields import label
 from .watch import ENOUGH, History, duration, next_sample, seconds_left, speed
 
 SENTENCES = {
@@ -28,6 +29,8 @@ STRAYED = "Past its best: since step {step} samples are more like the pictures a
 STRAYED_AT_THE_END = "Ready. Step {best} is the one: after step {step}, samples are more like the pictures and less like their prompts."
 """The same, where it was the samples that told it."""
 
+PARTS = 3
+"""Of what has changed, so much is named in a question; the log has all of it."""
 LIKENESS = ("CLIP-I", "DINO", "CLIP-T")
 """Measurements of samples: like the pictures, like the pictures by their subject, like the prompts."""
 
@@ -59,7 +62,7 @@ def headline(history: History, job: Job, status: str, ahead: str = "", saved: It
     step = history.step
     total = history.total or (job.train.steps if isinstance(job, TrainJob) else 1)
     share = 1.0 if status == "completed" else min(1.0, step / max(1, total))
-    place = f"step {step:,} of {total:,}"
+    place = f"step {history.asked.step if history.asked else step:,} of {total:,}"
     card = Headline(status, share, _left(history, status, place), _health(history, status, total, ahead), _facts(history, job, status), likeness=likeness(history))
     judged = status in {"running", "stopped", "completed"} and (history.times or status != "running")
     if history.verdict is None or not judged:
@@ -106,10 +109,26 @@ def likeness(history: History) -> str:
     return f"Likeness of the samples at step {step:,}: {scores}. 1 is the same."
 
 
+def question(asked: Asked) -> str:
+    """What has changed since the run was saved, in a sentence."""
+    said = [f"the data set {name} {f'has {now:,} pictures instead of {then:,}' if then != now else 'has other pictures or captions'}" for name, then, now in asked.data]
+    said += [f"{label(key).lower()} is {_short(now)} instead of {_short(then)}" for key, (then, now) in asked.settings.items()]
+    more = f"{len(said) - PARTS} more" if len(said) > PARTS else ""
+    *first, last = [*said[:PARTS], *([more] if more else [])]
+    return f"Since it was saved, {', '.join(first)}{' and ' if first else ''}{last}."
+
+
+def _short(value: object) -> str:
+    words = "none" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return words if len(words) <= 40 else f"{words[:39]}…"
+
+
 def _left(history: History, status: str, place: str) -> str:
     match status:
         case "queued":
             return "waiting in line"
+        case "running" if history.asked:
+            return f"waiting for your answer at {place}"
         case "running" if history.paused:
             return f"paused at {place}"
         case "running":
@@ -137,6 +156,10 @@ def _health(history: History, status: str, total: int, ahead: str) -> tuple[str,
     match status:
         case "queued":
             return "ok", f"It starts when {ahead} is done." if ahead else "It starts in a moment."
+        case "running" if history.asked:
+            return "look", f"{question(history.asked)} Go on with it?"
+        case "stopped" | "interrupted" if history.asked:
+            return "ok", "What is saved is as it was. Continue asks again; set it back, and it goes on as before."
         case "running" if history.paused:
             return "ok", "Resting. The memory is free for other things, and the place is kept."
         case "running":

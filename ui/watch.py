@@ -11,6 +11,8 @@ from pathlib import Path
 
 from engine.errors import JobError
 from engine.events import (
+    Agreed,
+    Asked,
     Captioned,
     Changed,
     Event,
@@ -58,6 +60,8 @@ class History:
     """Settings that were changed while it ran, in their order."""
     phase: str = ""
     paused: bool = False
+    asked: Asked | None = None
+    """The question that a person has not answered, or has answered with stop."""
     progress: Progress | None = None
     frames: dict[tuple[str, int, int], Sampled] = field(default_factory=dict)
     """(column, step, index) → the picture."""
@@ -87,8 +91,12 @@ class History:
         match event:
             case Phase():
                 self.phase, self.progress = event.name, None
-                self.paused = event.name.startswith(PAUSED)
+                self.paused, self.asked = event.name.startswith(PAUSED), None
                 self.times = []  # none comes between steps: a session begins, after a kill too
+            case Asked():
+                self.paused, self.asked, self.progress = True, event, None
+            case Agreed():
+                self.paused, self.asked = False, None
             case Progress():
                 self.progress = event
             case Step():

@@ -273,6 +273,19 @@ ARCHITECTURES = (
         experimental=True,
     ),
     FamilyInfo(
+        name="ltx2",
+        title="LTX-2",
+        dotted="ltx2:Ltx2",
+        task="video",
+        pixel_multiple=32,
+        pipelines=("LTX2Pipeline",),
+        arch_names=("ltx2.3",),
+        defaults=ModelDefaults(
+            width=768, height=512, sample_steps=40, guidance_scale=4.0, max_sequence_length=1024, num_frames=121, fps=24, resolution=[512],
+        ),
+        experimental=True,
+    ),
+    FamilyInfo(
         name="cogview4",
         title="CogView4",
         dotted="cogview4:CogView4",

@@ -195,8 +195,11 @@ class ModelFamily(ABC):
     def encode_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the normalised latents of ``pixels``, BCHW in [-1, 1]."""
         vae = self.pipe.vae
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        encoded = vae.encode(pixels.to(vae.device, vae.dtype))
         shift, scale = getattr(vae.config, "shift_factor", None) or 0.0, vae.config.scaling_factor
+        if "latent" in encoded:  # of a DC-AE, which knows one answer and no distribution
+            return (encoded.latent - shift) * scale, torch.zeros_like(encoded.latent)
+        posterior = encoded.latent_dist
         return (posterior.mean - shift) * scale, posterior.std * scale
 
     @classmethod  # noqa: B027

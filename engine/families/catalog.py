@@ -77,7 +77,8 @@ def multiple_of(name_or_path: str, arch: str | None = None) -> int:
     file = folder / "vae" / "config.json" if folder else None
     if file and file.is_file():
         config = json.loads(file.read_text(encoding="utf-8"))
-        if config.get("_class_name") == "AutoencoderKL" and (levels := config.get("block_out_channels")):
+        names = {"AutoencoderKL": "block_out_channels", "AutoencoderDC": "encoder_block_out_channels"}
+        if levels := config.get(names.get(config.get("_class_name"), "")):
             return max(1, multiple * 2 ** (len(levels) - 1) // 8)  # the usual one makes 8 pixels one
     return multiple
 

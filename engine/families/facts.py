@@ -42,7 +42,7 @@ FACTS: dict[str, Facts] = {
     "hidream_e1": Facts(min_controls=1, max_controls=1),
     "omnigen2": Facts(max_controls=5),
     "wan21": _WAN, "wan22_14b": _WAN, "wan21_i2v": _WAN_I2V, "wan22_14b_i2v": _WAN_I2V, "wan22_5b": Facts(is_video=True, max_controls=1),
-    "ltx_video": Facts(is_video=True),
+    "ltx_video": Facts(is_video=True), "ltx2": Facts(is_video=True),
     "pixart_sigma": Facts("denoising"),
     **dict.fromkeys(("zimage", "lumina2", "qwen_image", "hidream", "cogview4", "auraflow", "krea2", "ideogram4", "ernie_image", "nucleus_image", "prx", "prx_pixel", "chroma_radiance"), Facts()),
 }  # fmt: skip

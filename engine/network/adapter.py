@@ -17,11 +17,12 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from ..errors import JobError
+from ..events import Warned
 from ..jobs import Adapter, Dtype
 from .base import Network, copy_into
 from .dropping import leave_out
 from .files import write_lora
-from .formats import Form, check_named, from_any
+from .formats import Form, check_named, from_any, unread
 from .keys import dialect_of, text_path
 from .layers import PEFT, Update, split
 from .sizes import Size, choose_layers, sizes_of
@@ -83,6 +84,10 @@ class AdapterNetwork(Network):
     def check_form(self, form: Form) -> None:
         """A JobError where a layer has no name in this form of files."""
         check_named((_file_path(name) for name in self._layers), form, self.family)
+
+    def form_note(self, form: Form) -> Warned | None:
+        """What is to be said where other tools find only some of the layers in a file of this form."""
+        return unread({_file_path(name): self.kind for name in self._layers}, form, self.family)
 
     def save(
         self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form, part: str | None = None

@@ -12,7 +12,8 @@ The lengths of a DoRA are LyCORIS', of the rows of the changed weight, [O, 1]. C
 the base model's rows instead, so there a DoRA acts stronger by what its update adds to them, some tenths of a percent.
 
 Text encoders have flat names in both of the latter. Where a native layer holds several of diffusers' layers, only LoRAs
-are put together; the other kinds keep diffusers' path, which ComfyUI and Forge read beside the native names.
+are put together; the other kinds keep diffusers' path, which ComfyUI and Forge read beside the native names. Where ComfyUI
+does not, ``unread`` says it.
 
 Both ways are strict: a name without a rule is an error that says it. A flat name is found in a table or among the names
 of real modules, never guessed from its underscores.
@@ -32,6 +33,8 @@ from typing import Literal
 from torch import Tensor
 
 from ..errors import JobError
+from ..events import Warned
+from ..families.catalog import FAMILIES
 from .foreign import by_diffusers
 from .fusing import cut, fuse, swap_halves
 from .keys import (
@@ -103,6 +106,30 @@ def check_named(paths: Iterable[str], form: Form, family: str | None) -> None:
             _text_name(path, form, dialect_of(family))
         elif not find_diffusers(TABLES[family], found[2]):
             raise _nameless(path, form)
+
+
+def unread(kinds: Mapping[str, str], form: Form, family: str | None) -> Warned | None:
+    """What is to be said where ComfyUI finds only some of the layers in a file of this form. ``kinds`` are those of all layers, by path."""
+    if not family or form not in dialect_of(family).whole:
+        return None
+    lost = {path: part for path, kind in kinds.items() if kind != "lora" and (part := _part_of_a_whole(path, TABLES[family]))}
+    if not lost:
+        return None
+    found, kind = len(kinds) - len(lost), kinds[next(iter(lost))]
+    return Warned(
+        message=f"ComfyUI will find {found or 'none'} of the {len(kinds)} layers of this {kind}: it knows {', '.join(dict.fromkeys(lost.values()))} "
+        f"of {FAMILIES[family].title} only as parts of a larger layer, which are put together for a LoRA alone.",
+        hint="In Darkroom all of it acts.",
+    )
+
+
+def _part_of_a_whole(path: str, table: tuple[Rule, ...]) -> str | None:
+    """What a layer is called in its block, if it is no native layer as it is."""
+    found = re.fullmatch(_DENOISER, path)
+    place = find_diffusers(table, found[2]) if found else None
+    if not place or (len(place[0].parts) == 1 and not place[0].swapped):
+        return None
+    return place[0].parts[place[1]].rpartition("{}.")[2]
 
 
 def _without_table(form: Form, family: str | None) -> JobError:

@@ -186,7 +186,7 @@ class Runner:
                     )
                 if step is not None:
                     self._check_fits(folder, job)
-                    go_back(folder, step)
+                    go_back(folder, step, anew=True)
                 elif same and status == "completed":
                     raise JobError(f"{name} is finished already.", f"Choose another name to do it again; {_FURTHER}")
                 elif not same and (status == "completed" or folder.checkpoints() or folder.state.exists()):
@@ -283,7 +283,7 @@ class Runner:
             record = None if self._closing.is_set() else self.queue.claim(lane, self._me)
             if record is None:
                 return None
-            control = self._driven[record.name] = Control()
+            control = self._driven[record.name] = Control(if_changed="ask")
             return record, control
 
     def _recover(self) -> None:

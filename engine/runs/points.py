@@ -51,8 +51,9 @@ def told(folder: RunFolder) -> str:
     return f"It can go on from step {', '.join(names)}." if names else "Nothing of it is saved: run its job again to begin anew."
 
 
-def go_back(folder: RunFolder, step: int) -> WentBack:
+def go_back(folder: RunFolder, step: int, anew: bool = False) -> WentBack:
     """Makes the run go on from that step; what came after it is put aside. Only for a run that nobody drives.
+    ``anew``: with the settings of a job that was given for that.
 
     Killed in the middle, it is done again with the same step. Returns the event, which is in the log by then.
     """
@@ -72,7 +73,7 @@ def go_back(folder: RunFolder, step: int) -> WentBack:
         target.parent.mkdir(parents=True, exist_ok=True)
         put(path, target)
     cut_back(folder.metrics, step)
-    event = WentBack(step=step, aside=aside.relative_to(folder.path) if aside else None)
+    event = WentBack(step=step, aside=aside.relative_to(folder.path) if aside else None, anew=anew)
     folder.append(event)
     return event
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -233,7 +234,8 @@ def _class_of(family: ModelFamily | type[ModelFamily], folder: Path, name: str) 
     if name in family.guests and not parts.get(name, (None,))[0]:
         return getattr(transformers, family.guests[name].class_name)
     library, class_name = parts[name]
-    return getattr(importlib.import_module(library), class_name)
+    of_pipelines = f"diffusers.pipelines.{library}"  # of classes that are in no library of models, the folder of their pipeline is said
+    return getattr(importlib.import_module(of_pipelines if importlib.util.find_spec(of_pipelines) else library), class_name)
 
 
 def find_parts(model: ModelSection) -> tuple[type[ModelFamily], dict[str, tuple[Any, Source]]]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import nn
 
+from ..events import Event
 from ..families.base import ModelFamily
 from ..jobs import Adapter, Full, Nothing, TrainJob
 from ..network.adapter import AdapterNetwork
@@ -15,6 +16,7 @@ from ..network.base import Network
 from ..network.decorator import DecoratorNetwork
 from ..network.embedding import EmbeddingNetwork
 from ..network.files import with_its_mates
+from ..network.formats import Form
 from ..network.together import Together
 from ..runtime.device import DTYPES
 from ..runtime.places import fetch_lora
@@ -44,7 +46,7 @@ def _networks(job: TrainJob, family: ModelFamily, device: torch.device) -> Itera
             job.train.seed, family.name, DTYPES[job.train.weights_dtype],
         )  # fmt: skip
         if isinstance(network, AdapterNetwork):
-            network.check_form(family.default_form if job.save.format == "auto" else job.save.format)
+            network.check_form(_form(job, family))
         if isinstance(settings, Adapter) and settings.pretrained_lora_path:
             begin_with(network, settings.pretrained_lora_path, family)
         yield network
@@ -52,6 +54,17 @@ def _networks(job: TrainJob, family: ModelFamily, device: torch.device) -> Itera
         yield word
     if job.decorator:
         yield DecoratorNetwork(job.decorator, family, device, job.train.seed)
+
+
+def form_notes(job: TrainJob, family: ModelFamily, network: Network) -> Iterator[Event]:
+    """What other tools will not find in the files that are saved."""
+    for one in network.networks if isinstance(network, Together) else [network]:
+        if isinstance(one, AdapterNetwork) and (note := one.form_note(_form(job, family))):
+            yield note
+
+
+def _form(job: TrainJob, family: ModelFamily) -> Form:
+    return family.default_form if job.save.format == "auto" else job.save.format
 
 
 def begin_with(network: Network, name: str, family: ModelFamily) -> None:

@@ -52,7 +52,7 @@ from .loader import Loader, changes, erased_copy, references
 from .looked_at import looks_notes, with_looks
 from .looks import Looks
 from .made_controls import fill_controls, made_in, plan_controls
-from .networks import network_of
+from .networks import form_notes, network_of
 from .optimizers import device_notes
 from .prompts import captioned, check_prompts, other_prompts
 from .reference_sizes import with_own_sizes
@@ -214,6 +214,7 @@ class _Preparation:
         network = self._network()
         if network.idle:
             yield Warned(message=f"{' and '.join(network.idle)} {'has' if len(network.idle) == 1 else 'have'} no effect on this network and model.")
+        yield from form_notes(job, family, network)
         for denoiser in family.denoisers:
             denoiser.to(device)  # what was attached beside offloaded weights
         companions = Companions(family, job.model)

@@ -1,56 +1,66 @@
-"""Whether a run goes on with the settings and the data that it was started with; if not, what is different."""
+"""Whether a run goes on with the settings and the data that it was saved with; if not, what is different."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ..data.files.notes import Notes
+from ..data.files.pictures import PictureError, digest
 from ..data.scan import Item
-from ..data.words import count
-from ..events import Warned
+from ..data.words import printable
+from ..events import Asked
 from ..jobs import TrainJob
 from ..jobs.changing import flat
+from ..settings import load_settings
 
-SECTIONS = ("train", "datasets", "validation", "trigger_word", "slider", "pair_slider", "replacements")
+SECTIONS = ("model", "train", "datasets", "validation", "trigger_word", "slider", "pair_slider", "replacements")
 """Parts of a job that decide what the next steps learn, besides those that a state would not fit without."""
+_HOW_FAST = {"low_vram", "layer_offloading", "layer_offloading_transformer_percent", "compile", "inference_lora_path"}
+"""Of the model, what is learned does not depend on these."""
 
 
 def data_summary(job: TrainJob, items: Sequence[Item]) -> list[list[Any]]:
-    """Of each data set, how many items it has and a digest of them."""
+    """Of each data set, how many items it has, a digest of what is said of them, and one of the bytes of their files."""
     data = [[item for item in items if item.dataset == index] for index in range(len(job.datasets))]
-    return [[len(some), _digest(some)] for some in data]
+    return [[len(some), _digest(some), _contents(some)] for some in data]
 
 
 def summary(job: TrainJob, data: list[list[Any]]) -> dict[str, Any]:
     """What is kept with a state: settings by key, and the data."""
-    settings = job.model_dump(mode="json", include=set(SECTIONS))
-    return {"settings": flat(settings), "data": data}
+    return {"settings": flat(_settings(job)), "data": data}
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Warned]:
-    """What to say where a run goes on. More steps are no difference."""
+def difference(step: int, then: Mapping[str, Any], now: Mapping[str, Any], job: TrainJob) -> Asked | None:
+    """What is to be asked where a run goes on after ``step``; ``now`` is the summary of its job. More steps are no difference."""
     old, new = then["settings"], now["settings"]
     known = {_section(key) for key in old}  # a state of an older program knows of fewer sections
-    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and key != "train.steps" and _section(key) in known]
-    if keys:
-        told = ", ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in keys[:8])
-        more = f", and {len(keys) - 8} more" if len(keys) > 8 else ""
-        yield Warned(message=f"The run goes on with other settings: {told}{more}.", hint="Set them back if that is not meant.")
-    for index, (before, after) in enumerate(zip(then["data"], now["data"], strict=False)):
-        if before != after:
-            what = (
-                f"had {count(before[0], 'picture')}, has {after[0]}" if before[0] != after[0]
-                else "has other pictures or captions under the same number"
-            )  # fmt: skip
-            yield Warned(
-                message=f"The data has changed since the run was last saved: datasets[{index}] {what}.",
-                hint="The order of the pictures is another one from here on.",
-            )
+    given = flat(_settings(job, exclude_defaults=True))  # and of fewer settings: those are as they are when nobody asks for anything
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and (key in old or key in given)]
+    settings = {key: (old.get(key), new.get(key)) for key in keys if key != "train.steps" and _section(key) in known}
+    data = [
+        (_name(dataset.path), before[0], after[0])
+        for dataset, before, after in zip(job.datasets, then["data"], now["data"], strict=False)
+        if before != after[: len(before)]
+    ]
+    about = hashlib.sha256(json.dumps([step, then, now], sort_keys=True).encode()).hexdigest()
+    return Asked(step=step, settings=settings, data=data, about=about) if settings or data else None
+
+
+def _settings(job: TrainJob, exclude_defaults: bool = False) -> dict[str, Any]:
+    kept = job.model_dump(mode="json", include=set(SECTIONS), exclude_defaults=exclude_defaults)
+    return kept | {"model": {key: value for key, value in kept.get("model", {}).items() if key not in _HOW_FAST}}
 
 
 def _section(key: str) -> str:
     return key.partition(".")[0].partition("[")[0]
+
+
+def _name(path: str) -> str:
+    return printable(path.rstrip("/\\").replace("\\", "/").rpartition("/")[2])
 
 
 def _digest(items: Sequence[Item]) -> str:
@@ -61,3 +71,19 @@ def _digest(items: Sequence[Item]) -> str:
         for item in items
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _contents(items: Sequence[Item]) -> str:
+    """Of the files: a picture that was painted over keeps its name and its size. What the program made of pictures follows from them."""
+    cache = load_settings().folder("cache")
+    mates = (path for item in items for path in (*item.controls, item.mask, item.erased) if path and not path.is_relative_to(cache))
+    paths = list(dict.fromkeys([*(item.path for item in items), *mates]))
+    known = "\n".join(content for _, content in Notes(cache).about("digest", paths, _of_file))
+    return hashlib.sha256(known.encode()).hexdigest()
+
+
+def _of_file(path: Path) -> str:
+    try:
+        return digest(path)
+    except PictureError:
+        return "gone"

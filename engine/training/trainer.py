@@ -52,7 +52,11 @@ def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]
     with contextlib.closing(bench):
         state, (log, _) = store.latest(), follow(folder.events)
         changes = Changes(job, state.values.get("changed", ()) if state else (), log, state.step if state else 0)
-        learner = yield from begin(changes.job, bench, folder, state)
+        try:
+            learner = yield from begin(changes.job, bench, folder, state, log, control)
+        except Stopped:
+            yield Finished(step=state.step if state else 0, reason="stopped")
+            return
         if changes.job.sample != job.sample:
             yield from take_wishes(changes.job, bench, learner)
         learner.changed = changes.made

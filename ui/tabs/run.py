@@ -30,6 +30,8 @@ NETWORKS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft
 """network.type → what people call it."""
 GO_ON = "Go on"
 """What the button for a pause says while the run rests."""
+YES = "Go on with it"
+"""What it says while the run waits for an answer."""
 
 
 @dataclass
@@ -86,7 +88,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         with studio.history(record) as history:
             ahead = studio.active() if record.status == "queued" else None
             is_training = isinstance(job, TrainJob)
-            before = ahead.name if ahead and ahead != record else ""
+            before = _ahead(ahead) if ahead and ahead != record else ""
             if is_training:
                 job = watch.as_changed(job, history)
                 told = headline(history, job, record.status, before, _saved(record, history) if history.verdict else ())
@@ -102,19 +104,21 @@ def build(studio: Studio, shown: gr.State) -> RunView:
                 len(history.validation),
                 len(history.changed),
                 history.paused,
+                history.asked is not None,
                 isinstance(history.end, Failed),
             )
-            doors = (record.name, record.status)
+            asks = record.status == "running" and history.asked is not None
+            doors = (record.name, record.status, asks)
             updates: Updates = {card: pieces.progress(told)}
             lines = (record.name, len(history.lines), history.lines[-1] if history.lines else "")
             if seen is None or seen[1] != lines:
                 updates[log] = pieces.log(history.lines)
             if seen is None or seen[0] != key:
                 updates |= _pictures(record, job, history) if is_training else _captions(job, history)
-                updates |= _doors(record, job, bool(history.frames), history.paused)
+                updates |= _doors(record, job, bool(history.frames), history.paused, asks)
                 updates[title] = pieces.heading(record.name, _facts(job))
             if seen is None or seen[2] != doors:
-                updates |= settings.close(is_training and record.status == "running") | further.show(record, job, history)
+                updates |= settings.close(is_training and record.status == "running" and not asks) | further.show(record, job, history)
         return updates, (key, lines, doors)
 
     def _pictures(record: RunRecord, job: Job, history: History) -> Updates:
@@ -139,14 +143,18 @@ def build(studio: Studio, shown: gr.State) -> RunView:
     def _captions(job: Job, history: History) -> Updates:
         return {film: pieces.wordings(chores.captions(studio.library, job, history)), loss: gr.update(visible=False)}
 
-    def _doors(record: RunRecord, job: Job, has_frames: bool, rests: bool) -> Updates:
+    def _ahead(record: RunRecord) -> str:
+        with studio.history(record) as history:
+            return f"{record.name}, which waits for your answer," if history.asked else record.name
+
+    def _doors(record: RunRecord, job: Job, has_frames: bool, rests: bool, asks: bool) -> Updates:
         """Which buttons there are; each keeps its place while a run is on."""
         going, waits = record.status == "running", record.status == "queued"
         over = record.status in {"stopped", "interrupted", "failed"}
         visible = {
             pause: going and isinstance(job, TrainJob),
-            sample_now: going and isinstance(job, TrainJob),
-            save_now: going and isinstance(job, TrainJob),
+            sample_now: going and isinstance(job, TrainJob) and not asks,
+            save_now: going and isinstance(job, TrainJob) and not asks,
             write_all: record.status == "completed" and chores.is_preview(job),
             stop: going,
             leave: waits,
@@ -156,7 +164,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         }
         waits_too = {sample_now, save_now} if rests else set()
         doors = {button: gr.update(visible=yes, interactive=button not in waits_too) for button, yes in visible.items()}
-        doors[pause] |= {"value": GO_ON if rests else "Pause"}
+        doors[pause] |= {"value": YES if asks else GO_ON if rests else "Pause", "variant": "primary" if asks else "secondary"}
         again = "Try again" if record.status == "failed" else "Continue"
         return doors | {proceed: gr.update(value=again, visible=over)}
 
@@ -192,15 +200,23 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         if record is None:
             return {}
         with studio.history(record) as history:
-            is_so = history.paused == (said != GO_ON)
+            is_so = history.paused == (said not in (GO_ON, YES))
         if is_so:
             return {}
-        return ask("go", "It goes on.")(name) if said == GO_ON else ask("pause", "It rests at the end of this step, and keeps its place.")(name)
+        return ask("go", "It goes on.")(name) if said in (GO_ON, YES) else ask("pause", "It rests at the end of this step, and keeps its place.")(name)
+
+    def end(name: str) -> Updates:
+        record = runner.get(name)
+        if record is None:
+            return {}
+        with studio.history(record) as history:
+            words = "It stops. What is saved is as it was." if history.asked else "It stops and saves at the end of this step."
+        return ask("stop", words)(name)
 
     on(pause.click, rest, [shown, pause], buttons)
     on(sample_now.click, ask("sample", "Samples are made at the end of this step."), shown, buttons)
     on(save_now.click, ask("save", "It is saved at the end of this step."), shown, buttons)
-    on(stop.click, ask("stop", "It stops and saves at the end of this step."), shown, buttons)
+    on(stop.click, end, shown, buttons)
     on(take_back.click, undo, shown, take_back)
     on(leave.click, ask("stop", "It has left the line."), shown, buttons)
     return RunView(page, film, again, pick_best, write_all, proceed, card, further, outputs, show)

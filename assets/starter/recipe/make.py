@@ -102,7 +102,7 @@ def run_job(name: str, work: Path) -> None:
     text = (RECIPE / f"{name}.yaml").read_text(encoding="utf-8").replace("WORK", work.as_posix())
     job = load_job(read_yaml(text))
     folder = RunFolder.create(work / "runs", job, exist_ok=True)
-    control = Control()
+    control = Control(if_changed="go on")  # who edits a recipe means it
     with stopping(control):
         for event in execute(job, folder, control):
             folder.append(event)

@@ -112,6 +112,23 @@ OTHERS = [
         memory_gb={"bf16": 12},
     ),
     BaseInfo(
+        id="ltx2",
+        title="LTX-2",
+        note="Videos with sound; it learns the pictures alone. 24 GB card",
+        name_or_path="Lightricks/LTX-2",
+        family="ltx2",
+        size_gb=141.0,  # in its repository the text encoder is there twice, in fp32
+        licence="LTX-2 Community",
+        preset="ltx2_lora_24gb.yaml",
+        defaults=ModelDefaults(
+            title="LTX-2", family="ltx2", width=768, height=512, sample_steps=40, guidance_scale=4.0, max_sequence_length=1024, num_frames=121,
+            fps=24, resolution=[512],
+        ),
+        parameters=18.88,
+        text_parameters=13.62,
+        memory_gb={"bf16": 80, "qfloat8": 24},
+    ),
+    BaseInfo(
         id="ideogram4",
         title="Ideogram 4",
         note="Writes words into pictures, from prompts in JSON best. Not for work. 24 GB card",

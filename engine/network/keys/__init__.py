@@ -15,6 +15,7 @@ from .flux import FLUX
 from .flux2 import FLUX2
 from .ideogram4 import IDEOGRAM4
 from .krea2 import KREA2
+from .ltx2 import LTX2
 from .lumina2 import LUMINA2
 from .pixart import PIXART
 from .qwen import QWEN
@@ -56,6 +57,7 @@ TABLES: dict[str, tuple[Rule, ...]] = {
     "chroma_radiance": SAME,
     "ltx_video": SAME,
     "pixart_sigma": PIXART,
+    "ltx2": LTX2,  # behind the one before, whose names may be some of these
     # ComfyUI has no such models; AI Toolkit writes and reads diffusers' names under diffusion_model.
     "nucleus_image": SAME,
     "prx": SAME,

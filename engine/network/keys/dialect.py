@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +19,8 @@ class Dialect:
     """Which names of the denoiser kohya's are made from."""
     plain: bool = False
     """Under native names diffusers (0.42) reads LoRAs of this family only with PEFT's endings and without an alpha."""
+    whole: Collection[str] = ()
+    """Forms under whose names ComfyUI knows no diffusers' layer that is a part of a native one: of such layers it reads LoRAs alone."""
 
 
 # kohya trains SD 1 and 2 on diffusers' UNet and SDXL on the original one, and so are its names. ComfyUI, Forge and
@@ -36,6 +38,14 @@ DIALECTS: dict[str, Dialect] = {
     "flux2_klein": Dialect(plain=True),
     "ernie_image": Dialect(plain=True),
     "krea2": Dialect(plain=True),
+    "ltx_video": Dialect(plain=True),
+    "ltx2": Dialect(plain=True),
+    # ComfyUI (comfy/lora.py) has no table of the names of the first, the table that it uses for the second is Z-Image's, and
+    # those of the last two are only for names with dots
+    "ideogram4": Dialect(whole=("comfyui", "kohya")),
+    "lumina2": Dialect(whole=("comfyui", "kohya")),
+    "pixart_sigma": Dialect(whole=("kohya",)),
+    "auraflow": Dialect(whole=("kohya",)),
 }
 
 

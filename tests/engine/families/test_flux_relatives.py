@@ -13,13 +13,14 @@ from test_parity import conditioning, request_of, wrapped
 
 from engine.families.base import stack
 from engine.families.catalog import family_name
-from engine.jobs import load_job_with_notes
+from engine.jobs import load_job, load_job_with_notes
 from engine.jobs.base import ModelSection
 from engine.network.attach import attach
 from engine.network.formats import from_any
 from engine.network.layers import split
 from engine.network.reader import read_lora
 from engine.runtime.loading import open_family
+from engine.training.checks import guidance_notes
 
 CASES = {case.name: case for case in tiny.CASES}
 NATIVE = {
@@ -91,6 +92,7 @@ NATIVE = {
         )
     },
 }  # fmt: skip
+NATIVE |= dict.fromkeys(("ltx 2", "ltx 2.3"), NATIVE["ltx video"])
 NATIVE |= dict.fromkeys(("flex 1", "flux 2", "flux 2 klein", "flux kontext", "radiance"), NATIVE["chroma"])
 
 
@@ -218,6 +220,18 @@ def test_flux_is_asked_as_a_model_without_a_guidance_embedding_where_that_is_byp
         family.pipe.register_modules(transformer=plain)
         torch.testing.assert_close(after, family.predict(noisy, sigma, cond))
     assert (after - before).abs().max() > 1e-4
+
+
+def test_a_job_that_bypasses_guidance_tells_its_model_so_and_says_where_there_is_nothing_to_bypass():
+    def asked(name, **train):
+        family = wrapped(CASES[name])
+        job = load_job({"name": "x", "model": {"name_or_path": "x"}, "datasets": [{"path": "x"}], "train": train})
+        return [note.message for note in guidance_notes(job, family)], family.bypasses_guidance
+
+    assert asked("flux with guidance") == ([], False)
+    assert asked("flux with guidance", bypass_guidance_embedding=True) == ([], True)
+    ([told], bypasses) = asked("lumina 2", bypass_guidance_embedding=True)
+    assert "has no effect" in told and bypasses is None
 
 
 @pytest.mark.parametrize("name", ["chroma", "flux 2", "flux 2 klein", "lumina 2", "z-image"])

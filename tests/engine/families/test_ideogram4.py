@@ -9,8 +9,12 @@ import torch
 from test_every_family import make_job, run
 from test_parity import conditioning, request_of, wrapped
 
+from engine.control import Control
 from engine.errors import JobError
+from engine.execute import execute
+from engine.runs.folder import RunFolder
 from engine.runtime import loading
+from engine.tools import export_lora
 
 CASE = next(case for case in tiny.CASES if case.family == "ideogram4")
 
@@ -90,3 +94,15 @@ def test_a_full_training_leaves_the_second_model_as_it_was(tmp_path):
     )
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not all(torch.equal(old[name], new[name]) for name in old)
+
+
+@pytest.mark.parametrize("network, form, told", [("lokr", "auto", True), ("lokr", "diffusers", False), ("lora", "auto", False)])
+def test_a_run_says_what_comfyui_will_not_find_in_its_files_and_an_export_does(network, form, told, tmp_path):
+    base = tiny.save(CASE.make(), tmp_path / "base", **CASE.defaults)
+    job = make_job(CASE, base, tmp_path, {"type": network})
+    job = job.model_copy(update={"save": job.save.model_copy(update={"format": form}), "sample": job.sample.model_copy(update={"sample_every": 0})})
+    folder, notes = RunFolder.create(tmp_path / "runs", job), []
+    said = [event for event in execute(job, folder, Control()) if event.kind == "warned"]
+    export_lora(folder.path / "tiny.safetensors", tmp_path / "exported.safetensors", "comfyui", notes=notes)
+    assert (len(said), len(notes)) == (told, network == "lokr")
+    assert all(note.message.startswith("ComfyUI will find 8 of the 14 layers of this lokr") for note in [*said, *notes])

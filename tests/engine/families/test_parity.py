@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from diffusers import AutoencoderDC
+from diffusers.models.autoencoders.vae import EncoderOutput
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from PIL import Image
 
 from engine.families.base import ModelFamily, Request
@@ -141,6 +145,44 @@ def test_tokens_are_in_the_pipelines_order():
     stock = tiny.flux()._pack_latents(latents, 2, 3, 8, 6)
     assert torch.equal(pack(latents), stock)
     assert torch.equal(unpack(stock, like=latents), latents)
+
+
+def test_latents_are_what_the_stock_pipeline_decodes(case, monkeypatch):
+    """Whatever the autoencoder says of a picture, the pipeline undoes what is done with it: its middle, and how far it may be off."""
+    family, shown, ends, decoded = wrapped(case), pictures(case), [], []
+    if not family.vae_parts:
+        pytest.skip("it works on pixels")
+    case.mend(family.pipe)
+    scheduler, vae = type(family.pipe.scheduler), family.pipe.vae
+    step, decode = scheduler.step, type(vae).decode
+
+    def ending(self, *given, **named):
+        made = step(self, *given, **named)
+        ends.append(made[0])
+        return made
+
+    def decoding(self, latents, *given, **named):
+        decoded.append(latents)
+        return decode(self, latents, *given, **named)
+
+    def said(off: float):
+        dist = SimpleNamespace(mean=decoded[-1] + off, std=torch.ones_like(decoded[-1]))
+        return EncoderOutput(latent=dist.mean) if isinstance(vae, AutoencoderDC) else AutoencoderKLOutput(latent_dist=dist)
+
+    with torch.no_grad():
+        monkeypatch.setattr(scheduler, "step", ending)
+        monkeypatch.setattr(type(vae), "decode", decoding)
+        family.sample(conditioning(family, "a red fox", shown), None, request_of(case, case.guidance, steps=2), shown)
+        (mean, std), (more, _) = (_encoded(family, case, said(off), monkeypatch) for off in (0.0, 1.0))
+    drawn = case.unpack(ends[-1], *case.latents)
+    first = 1 if family.is_video and shown else 0  # where there is a first frame, some pipelines put it in at the end
+    torch.testing.assert_close(mean[:, :, first:], drawn[:, :, first:], rtol=1e-4, atol=1e-5)
+    assert torch.allclose(std, more - mean, rtol=1e-3, atol=1e-4) != isinstance(vae, AutoencoderDC)
+
+
+def _encoded(family: ModelFamily, case: tiny.Case, said: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[torch.Tensor, torch.Tensor]:
+    monkeypatch.setattr(type(family.pipe.vae), "encode", lambda self, pixels, *given, **named: said)
+    return family.encode_pixels(torch.zeros(1, 3, case.height, case.width))
 
 
 def test_latents_are_what_flux_decodes():

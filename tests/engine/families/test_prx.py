@@ -8,6 +8,7 @@ import torch
 from test_parity import wrapped
 
 from engine.errors import JobError
+from engine.families.catalog import multiple_of
 
 CASES = {case.name: case for case in tiny.CASES if case.family.startswith("prx")}
 
@@ -33,3 +34,9 @@ def test_of_pixels_the_noise_is_as_strong_as_what_the_pipeline_begins_with():
     mean, std = family.encode_pixels(pixels)
     torch.testing.assert_close(mean * family.strength, pixels)
     assert not std.any()
+
+
+def test_the_catalog_knows_how_coarse_the_latents_of_a_dc_ae_are(tmp_path):
+    for name in ("prx", "prx with a dc-ae"):
+        case = CASES[name]
+        assert multiple_of(str(tiny.save(case.make(), tmp_path / name, **case.defaults)), "prx") == wrapped(case).pixel_multiple == 4

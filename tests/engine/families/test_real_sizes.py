@@ -41,6 +41,7 @@ SIZES = {
     "ideogram4": (9_279_288_448, 34 * 7),
     "krea2": (12_820_073_036, 28 * 8),
     "ltx-video": (1_923_385_472, 28 * 10),
+    "ltx2": (18_876_174_592, 48 * 10),
     "krea2-turbo": (12_820_073_036, 28 * 8),
     "lumina2": (2_609_769_152, 30 * 7),
     "nucleus-image": (16_922_679_296, 32 * 8),
@@ -75,7 +76,7 @@ FEATURES = {
     "flux-kontext": 4_085_760, "flux-schnell": 4_085_760, "flux2-dev": 6_291_456, "flux2-klein-4b": 1_505_280,
     "flux2-klein-9b": 2_719_744, "flux2-klein-base-4b": 1_505_280, "flux2-klein-base-9b": 2_719_744, "hidream-e1-1": 2_650_112,
     "hidream-e1-full": 2_650_112, "hidream-full": 2_650_112, "ideogram4": 2_976_768, "krea2": 3_354_624,
-    "krea2-turbo": 3_354_624, "ltx-video": 1_490_944, "lumina2": 1_497_600, "nucleus-image": 886_208, "omnigen2": 1_982_880,
+    "krea2-turbo": 3_354_624, "ltx-video": 1_490_944, "ltx2": 5_111_808, "lumina2": 1_497_600, "nucleus-image": 886_208, "omnigen2": 1_982_880,
     "pixart-sigma": 838_656, "prxpixel": 1_935_360, "qwen-image": 6_635_520, "qwen-image-2512": 6_635_520,
     "qwen-image-edit": 6_635_520, "qwen-image-edit-2509": 6_635_520, "qwen-image-edit-2511": 6_635_520, "sd15": 423_936,
     "sd21": 432_128, "sd35-large": 3_297_792, "sd35-medium": 1_468_416, "sdxl": 2_659_840, "wan21-14b": 4_792_320,
@@ -84,7 +85,7 @@ FEATURES = {
     "zimage-turbo": 2_188_800,
 }  # fmt: skip
 """Base model → width and height of the weights of those layers, all in all: what a LoRA of rank 1 has."""
-WHOLE = {"chroma_radiance", "omnigen2", "qwen_image", "qwen_image_edit", "qwen_image_edit_plus"} | {
+WHOLE = {"chroma_radiance", "ltx2", "omnigen2", "qwen_image", "qwen_image_edit", "qwen_image_edit_plus"} | {
     f"wan{name}" for name in ("21", "21_i2v", "22_5b", "22_14b", "22_14b_i2v")
 }
 """Families whose other linear layers have names in files too."""

@@ -10,7 +10,7 @@ from diffusers import FluxPipeline
 from safetensors.torch import save_file
 
 from engine.errors import JobError
-from engine.network.formats import adapter_metadata, canonical, form_of, from_any, to_form
+from engine.network.formats import adapter_metadata, canonical, form_of, from_any, to_form, unread
 from engine.network.keys import TABLES, find_diffusers, find_native
 from engine.network.layers import Layer, join, split
 
@@ -346,3 +346,42 @@ def test_layers_of_several_ranks_keep_their_scale_in_stock_diffusers(tmp_path):
 )
 def test_the_form_is_told_by_the_names(name, form):
     assert form_of({name: None}) == form
+
+
+IDEOGRAM = ["attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0", "feed_forward.w1"]
+
+
+@pytest.mark.parametrize("kind", ["lokr", "loha", "dora", "oft"])
+def test_layers_that_comfyui_does_not_find_under_the_names_of_a_file_are_named(kind):
+    note = unread({f"transformer.layers.{block}.{layer}": kind for block in (0, 1) for layer in IDEOGRAM}, "comfyui", "ideogram4")
+    assert f"find 4 of the 10 layers of this {kind}" in note.message
+    assert "knows attention.to_q, attention.to_k, attention.to_v of Ideogram 4 only as parts" in note.message
+
+
+@pytest.mark.parametrize(
+    "family, layer, kind, form",
+    [
+        ("ideogram4", "layers.0.attention.to_q", "lora", "comfyui"),  # put together
+        ("ideogram4", "layers.0.feed_forward.w1", "lokr", "comfyui"),
+        ("ideogram4", "layers.0.attention.to_q", "lokr", "diffusers"),
+        ("flux", "transformer_blocks.0.attn.to_q", "lokr", "comfyui"),  # which it knows by diffusers' names
+        ("zimage", "layers.0.attention.to_q", "lokr", "kohya"),
+        ("pixart_sigma", "transformer_blocks.0.attn1.to_q", "lokr", "comfyui"),
+        (None, "layers.0.attention.to_q", "lokr", "diffusers"),
+    ],
+)
+def test_of_layers_that_comfyui_finds_nothing_is_said(family, layer, kind, form):
+    assert unread({f"transformer.{layer}": kind}, form, family) is None
+
+
+def test_parts_that_lie_in_a_file_under_no_name_of_comfyuis_are_the_ones_that_are_named():
+    """Of each family: what it is said not to find has a path of diffusers in the file, and what it finds a native one."""
+    for family, path, native in (
+        ("lumina2", "layers.0.attn.to_k", None), ("lumina2", "layers.0.attn.to_out.0", "layers.0.attention.out"),
+        ("pixart_sigma", "transformer_blocks.0.attn1.to_q", None), ("pixart_sigma", "transformer_blocks.0.attn2.to_q", "blocks.0.cross_attn.q_linear"),
+        ("auraflow", "norm_out.linear", None), ("auraflow", "proj_out", "final_linear"),
+    ):  # fmt: skip
+        tensors = {f"transformer.{path}.lokr_w1": torch.ones(2, 2), f"transformer.{path}.lokr_w2": torch.ones(4, 4)}
+        (name,) = {name.rsplit(".", 1)[0] for name in to_form(tensors, "kohya", family)}
+        assert name == (f"lora_unet_{native.replace('.', '_')}" if native else f"lycoris_{path.replace('.', '_')}")
+        assert (unread({f"transformer.{path}": "lokr"}, "kohya", family) is None) == (native is not None)

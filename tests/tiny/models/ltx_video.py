@@ -32,7 +32,7 @@ def ltx_video() -> LTXPipeline:
 
 CASES = [
     Case(
-        "ltx video", "ltx_video", ltx_video, targets=20, guided=3.0, width=96, height=64, latents=(8, 12), frames=5,
+        "ltx video", "ltx_video", ltx_video, targets=20, guided=3.0, width=96, height=64, latents=(8, 12), frames=5, reads=("diffusers", "comfyui"),
         unpack=lambda tokens, height, width: rearrange(tokens, "b (f h w) c -> b c f h w", h=height, w=width),
         defaults={"fps": 25, "num_frames": 5},
     ),
