@@ -289,7 +289,10 @@ class Slider(Strict):
 
 
 class PairSlider(Strict):
-    """A LoRA that is turned from one picture to its opposite by its strength. Each picture's opposite lies in control_path, under the same name."""
+    """A LoRA that is turned from one picture to its opposite by its strength. Each picture's opposite lies in control_path, under the same name.
+
+    For a model that is shown reference pictures, those come first, and the folder of the opposites is the last.
+    """
 
     target_class: str | None = None
     """What both pictures of a pair are called, for example: a face. Left out: each pair has the caption of its picture."""

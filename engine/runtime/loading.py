@@ -234,7 +234,8 @@ def _class_of(family: ModelFamily | type[ModelFamily], folder: Path, name: str) 
     if name in family.guests and not parts.get(name, (None,))[0]:
         return getattr(transformers, family.guests[name].class_name)
     library, class_name = parts[name]
-    of_pipelines = f"diffusers.pipelines.{library}"  # of classes that are in no library of models, the folder of their pipeline is said
+    # of classes that are in no library of models, the folder of their pipeline is said
+    of_pipelines = f"diffusers.pipelines.{library}" if "." not in library else library
     return getattr(importlib.import_module(of_pipelines if importlib.util.find_spec(of_pipelines) else library), class_name)
 
 

@@ -115,8 +115,8 @@ def check_family(job: TrainJob, family: ModelFamily | Facts, title: str) -> None
     """Raises JobError for settings that do not go together with the model, which people call ``title``."""
     if job.adapter and isinstance(family, Facts) and job.adapter.type not in family.adapters:  # of a family, the denoiser decides: guide_for
         raise none_for(job.adapter.type, title)
-    if job.pair_slider and (family.max_controls or family.is_video):
-        raise JobError(f"A slider from pairs is for models that draw a picture from words alone, and {title} is none.", "Choose another base model.")
+    if job.pair_slider and family.own_frame:
+        raise JobError(f"A slider from pairs learns from still pictures, and {title} is shown the first frame, which is all of them.", "Choose another base model.")
     _check_text(job, family, title)
     _check_objective(job, family, title)
 
@@ -142,11 +142,14 @@ def check_references(job: TrainJob, family: ModelFamily | Facts, title: str, ite
         if counts != [1]:
             raise no_control_pictures(f"the data has {found}")
     elif job.pair_slider:
-        if counts != [1]:
+        if len(counts) > 1 or not family.min_controls < counts[0] <= family.max_controls + 1:
+            shown = f", after {family.min_controls} or more that {title} is shown" if family.max_controls else ""
             raise JobError(
-                f"pair_slider needs the opposite of each picture, and the data has {' or '.join(count(one, 'reference picture') for one in counts)} with each.",
-                "Set control_path of each data set to the folder with the opposite pictures, under the same names.",
+                f"pair_slider needs the opposite of each picture{shown}, and the data has {' or '.join(count(one, 'reference picture') for one in counts)} with each.",
+                "Set control_path of each data set to the folder with the opposite pictures, under the same names; where there are several folders, it is the last.",
             )
+        if any(item.frames > 1 for item in items):
+            raise JobError("pair_slider learns from pictures, and the data has videos.", "Set num_frames: 1 to learn from the first frame of each.")
     elif counts[-1] > family.max_controls:
         what = f"takes {family.max_controls}" if family.max_controls else "takes no"
         raise JobError(

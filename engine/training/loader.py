@@ -27,7 +27,7 @@ from ..jobs import Dataset, TrainJob
 from ..network.base import Takes
 from ..runtime.texts import Text, Texts, text_of
 from .heldout import InOrder
-from .prompts import other_prompts
+from .prompts import other_prompts, read_with
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Loader:
             caption = text_at(item.caption, self.wordings[item.dataset], self.job.train.seed, micro, position)
             others = other_prompts(self.job, self.job.datasets[item.dataset], caption)
             for kind, prompt in {"": caption, **others}.items():
-                texts.setdefault(kind, []).append(text_of(self.family, prompt, item.controls, item.shown_cut))
+                texts.setdefault(kind, []).append(text_of(self.family, prompt, read_with(self.job, item), item.shown_cut))
         return texts
 
     def data_set(self, micro: int) -> Dataset:

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..families.base import ModelFamily
+from ..families.base import ModelFamily, controls_in
 from ..jobs.train import PairSlider
 from ..network.attach import Network
 from .objectives import Batch, Process, averaged
-
-OPPOSITE = "control_0"
-"""Where the latents of the opposite pictures are in a batch."""
 
 
 @dataclass
@@ -26,10 +23,11 @@ class Pairing:
     network: Network
 
     def losses(self, family: ModelFamily, batch: Batch, rng: torch.Generator) -> Generator[Tensor, None, None]:
-        cond = {name: tensor for name, tensor in batch.cond.items() if name != OPPOSITE} | batch.others.get("target", {})
+        opposite = f"control_{len(controls_in(batch.cond)) - 1}"  # after what the model itself is shown
+        cond = {name: tensor for name, tensor in batch.cond.items() if name != opposite} | batch.others.get("target", {})
         drawn = rng.get_state()
         # the posteriors' means: another draw for each of the two would be a difference that means nothing
-        for sign, clean in ((1.0, batch.mean.float()), (-1.0, batch.cond[OPPOSITE].float())):
+        for sign, clean in ((1.0, batch.mean.float()), (-1.0, batch.cond[opposite].float())):
             rng.set_state(drawn)
             seen = self.process.noised(family, clean, batch, rng)
             weights = seen.weights if batch.weights is None else batch.weights if seen.weights is None else batch.weights * seen.weights

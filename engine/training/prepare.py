@@ -54,7 +54,7 @@ from .looks import Looks
 from .made_controls import fill_controls, made_in, plan_controls
 from .networks import form_notes, network_of
 from .optimizers import device_notes
-from .prompts import captioned, check_prompts, other_prompts
+from .prompts import captioned, check_prompts, other_prompts, read_with
 from .reference_sizes import with_own_sizes
 from .wishes import load_for_drawing
 
@@ -153,7 +153,7 @@ class _Preparation:
 
     def _with_references(self, items: list[Item], placed: list[Placed]) -> list[Placed]:
         """What an adapter is shown, and the other half of a pair, fit the picture; what a model itself is shown may have a size of its own."""
-        return placed if self.guide or self.job.pair_slider else with_own_sizes(self.family, items, placed)
+        return placed if self.guide else with_own_sizes(self.family, items, placed, last_fits=self.job.pair_slider is not None)
 
     def _requests(self, asked: SampleSettings | None) -> list[Request]:
         if not asked or not self.job.sample.sample_every:
@@ -174,7 +174,7 @@ class _Preparation:
             for text in ("", *variants(item.caption, self.wordings[item.dataset], job.train.seed))
         )
         wanted = {
-            text_of(family, prompt, item.controls, item.shown_cut)
+            text_of(family, prompt, read_with(job, item), item.shown_cut)
             for item, text in captions
             for prompt in (text, *other_prompts(job, self.seen.datasets[item.dataset], text).values())
         }

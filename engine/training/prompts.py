@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..data.captions.text import whole_words, with_words
 from ..data.scan import Item
@@ -30,6 +31,11 @@ def other_prompts(job: TrainJob, dataset: Dataset, caption: str) -> dict[str, st
             caption = with_words(caption, one.concept, one.replacement)
         prompts["instead"] = caption
     return prompts
+
+
+def read_with(job: TrainJob, item: Item) -> tuple[Path, ...]:
+    """The reference pictures that are read with an item's words: the opposite of a pair, which is the last one, is not."""
+    return item.controls[:-1] if job.pair_slider else item.controls
 
 
 def captioned(job: TrainJob, dataset: Dataset) -> Dataset:

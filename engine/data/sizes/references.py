@@ -14,8 +14,11 @@ SizeOf = Callable[[int, int, Bucket], Bucket]
 """Width and height of a reference picture, and the size of the picture that it is shown beside → the size at which it is shown."""
 
 
-def with_own_sizes(size_of: SizeOf | None, items: Sequence[Item], placed: Sequence[Placed]) -> list[Placed]:
-    """Each with the sizes of its reference pictures; batches have then equal ones. None: they have the size of their picture."""
+def with_own_sizes(size_of: SizeOf | None, items: Sequence[Item], placed: Sequence[Placed], last_fits: bool = False) -> list[Placed]:
+    """Each with the sizes of its reference pictures; batches have then equal ones. None: they have the size of their picture.
+
+    ``last_fits``: the last one has it always, as the other half of a pair.
+    """
     if size_of is None:
         return list(placed)
     files = stamped({str(path) for item in items for path in item.controls})
@@ -26,7 +29,9 @@ def with_own_sizes(size_of: SizeOf | None, items: Sequence[Item], placed: Sequen
         return size_of(head.width, head.height, beside) if head.width and head.height else beside
 
     def sized(one: Placed) -> Placed:
-        sizes = tuple(shown(heads[str(path)], one.bucket) for path in items[one.item].controls)
-        return replace(one, shown=sizes, alike=(*one.alike, *(side for size in sizes for side in size)))
+        sizes = [shown(heads[str(path)], one.bucket) for path in items[one.item].controls]
+        if last_fits:
+            sizes[-1] = one.bucket
+        return replace(one, shown=tuple(sizes), alike=(*one.alike, *(side for size in sizes for side in size)))
 
     return [sized(one) for one in placed]

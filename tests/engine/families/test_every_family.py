@@ -10,13 +10,14 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from test_parity import as_pixels, conditioning, pictures, request_of, wrapped
 
 from engine.control import Control
 from engine.errors import JobError
 from engine.execute import execute
-from engine.families.base import ModelFamily
-from engine.families.catalog import FAMILIES, family_name, pipeline_in
+from engine.families.base import ModelFamily, controls_in
+from engine.families.catalog import FAMILIES, family_name, load_family, pipeline_in
 from engine.jobs import Lokr, TrainJob, load_job
 from engine.jobs.train import Train
 from engine.network.attach import attach
@@ -186,3 +187,26 @@ def test_files_in_every_dialect_are_read_back_as_the_same_update(case, form, kin
             sigma = torch.tensor([(stage.low + stage.high) / 2])
             ours, theirs = (one.predict(noisy, sigma, {**cond, **controls}) for one in (first, second))
             torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-4)
+
+
+def test_a_slider_from_pairs_is_learned_and_the_model_is_never_shown_the_opposite(case, base, tmp_path, monkeypatch):
+    job = make_job(case, base, tmp_path, {"type": "lora", "rank": 4})
+    opposites = tmp_path / "opposites"
+    opposites.mkdir()
+    for index, colour in enumerate(("cyan", "yellow")):
+        Image.new("RGB", (case.width, case.height), colour).save(opposites / f"{index}.png")
+    (data,) = job.datasets
+    data = data.model_copy(update={"control_path": [*data.control_path, str(opposites)]})
+    job = TrainJob.model_validate(job.model_dump() | {"datasets": [data], "pair_slider": {}, "sample": {"sample_every": None}})
+    family = load_family(case.family)
+    if family.own_frame:
+        with pytest.raises(AssertionError, match="is shown the first frame"):
+            run(job, tmp_path / "runs")
+        return
+    shown, read, predict, encode = set(), set(), family.predict_within, family.encode_prompts
+    monkeypatch.setattr(family, "predict_within", lambda self, *given: (shown.add(len(controls_in(given[-1]))), predict(self, *given))[1])
+    monkeypatch.setattr(family, "encode_prompts", lambda self, *given: (read.add(len(given[1][0]) if given[1:] else 0), encode(self, *given))[1])
+    folder = run(job, tmp_path / "runs").path
+    assert shown == {case.controls} and read == {case.controls if family.sees_controls else 0}
+    files = [file for file in sorted(folder.glob("*.safetensors")) if "_0" not in file.stem]
+    assert files and all(any(tensor.any() for name, tensor in load_file(file).items() if "lora_B" in name or "lora_up" in name) for file in files)

@@ -46,7 +46,7 @@ class Model:
 
 def test_a_picture_and_its_opposite_are_learned_at_opposite_strengths_with_the_same_noise():
     model, picture, opposite = Model(), torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
-    cond = {"words": torch.zeros(2), "control_0": opposite}
+    cond = {"words": torch.zeros(2), "control_0": torch.ones(2), "control_1": opposite}  # the first is what the model itself is shown
     batch = Batch(picture, torch.ones_like(picture), cond, others={"target": {"words": torch.ones(2)}})
     pairing = Pairing(FlowMatching(Train()), PairSlider(target_class="a", strength=0.5), model)
     parts = list(pairing.losses(model, batch, torch.Generator().manual_seed(0)))
@@ -54,7 +54,7 @@ def test_a_picture_and_its_opposite_are_learned_at_opposite_strengths_with_the_s
     for part, sign, clean, (strength, noisy, sigma, given) in zip(parts, (1, -1), (picture, opposite), model.seen, strict=True):
         level = sigma.view(-1, 1, 1, 1)
         noises.append((noisy - (1 - level) * clean) / level)
-        assert strength == sign * 0.5 and given.keys() == {"words"} and given["words"].sum() == 2
+        assert strength == sign * 0.5 and given.keys() == {"words", "control_0"} and given["words"].sum() == 2
         torch.testing.assert_close(part, (strength - (noises[-1] - clean)).square().mean() / 2)
     torch.testing.assert_close(*noises)
     assert torch.equal(model.seen[0][2], model.seen[1][2]) and model.strength == 1.0
