@@ -87,6 +87,8 @@ def test_batches_have_references_of_equal_sizes(tmp_path):
     placed = with_own_sizes(family, items, [Placed(index, (96, 64)) for index in range(3)])
     assert [one.shown for one in placed] == [((64, 96),), ((96, 64),), ((64, 96),)]
     assert placed[0].alike == placed[2].alike != placed[1].alike
+    pair = Item(Path("x.png"), 96, 64, "", controls=(tmp_path / "a.png", tmp_path / "c.png"))
+    assert with_own_sizes(family, [pair], [Placed(0, (96, 64))], last_fits=True)[0].shown == ((64, 96), (96, 64))
     kontext = wrapped(CASES["flux kontext"])
     assert [one.shown for one in with_own_sizes(kontext, items, [Placed(0, (96, 64))])] == [()]
 
