@@ -95,9 +95,9 @@ def test_it_really_slides(run, tmp_path, opposites):
     job = load_job({
         "name": "warm", "model": {"name_or_path": str(STARTER)}, "network": {"type": "lora", "rank": 8},
         "datasets": [{"path": str(warm), "control_path": str(cold), "resolution": 64, "default_caption": caption}], "pair_slider": {"target_class": caption},
-        "train": {"steps": 24, "lr": 6e-3, "batch_size": 4, "optimizer": "adamw", "gradient_checkpointing": False},
+        "train": {"steps": 40, "lr": 6e-3, "batch_size": 4, "optimizer": "adamw", "gradient_checkpointing": False},
         "sample": {
-            "sample_every": 24, "skip_first_sample": True, "walk_seed": False, "sample_steps": 4, "guidance_scale": 1, "format": "png",
+            "sample_every": 40, "skip_first_sample": True, "walk_seed": False, "sample_steps": 4, "guidance_scale": 1, "format": "png",
             "samples": [{"prompt": prompt, "network_multiplier": strength} for prompt in prompts for strength in (-1, 0, 1)],
         },
         "save": {"save_every": None},
