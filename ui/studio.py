@@ -30,7 +30,6 @@ class _Told:
 
     history: History = field(default_factory=History)
     offset: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Studio:
@@ -43,13 +42,14 @@ class Studio:
         self.cache = settings.folder("cache").resolve()
         self.memory = Memory(self.cache / "app.json")
         self._told: dict[Path, _Told] = {}
+        self._reading = threading.RLock()  # one for all runs: who reads one may look into another, in any order
         self._jobs: dict[Path, tuple[int, Job]] = {}
 
     @contextmanager
     def history(self, record: RunRecord) -> Iterator[History]:
         """What the run has told up to now; only the new lines are read. Do not keep it after the block."""
-        told = self._told.setdefault(record.folder, _Told())
-        with told.lock:
+        with self._reading:
+            told = self._told.setdefault(record.folder, _Told())
             path = RunFolder(record.folder).events
             if path.exists() and path.stat().st_size < told.offset:  # the folder was emptied: another run
                 told.history, told.offset = History(), 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -135,6 +136,20 @@ def test_who_waits_behind_a_question_and_the_list_of_runs_say_so(studio: Studio,
     assert "It starts when fox, which waits for your answer, is done." in page.shown("owl", running=False)["card"]
     assert drawer.pill(studio) == ("fox · waits for you", "running")
     assert next(state for name, state, *_ in drawer.rows(studio) if name == "fox").startswith("waits for you")
+
+
+def test_a_run_that_begins_while_its_page_is_drawn_waits_for_nobody(studio: Studio) -> None:
+    with gr.Blocks():
+        view = run.build(studio, gr.State(None))
+    read_before = studio.runner.get("fox")
+    studio.runner.queue.claim("train", "somebody")
+    assert read_before.status == "queued" and studio.active().status == "running"
+    cards: list[str] = []
+    drawing = threading.Thread(target=lambda: cards.append(view.watch(read_before, None)[0][view.card]), daemon=True)
+    drawing.start()
+    drawing.join(20)
+    assert cards, "it waits for itself"
+    assert "It starts when" not in cards[0]
 
 
 def test_of_very_many_changes_a_question_names_three() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from pathlib import Path
 
@@ -59,6 +61,27 @@ def test_only_new_lines_are_read_and_an_emptied_folder_begins_anew() -> None:
     folder.append(Phase(name="Anew"))
     with studio.history(record) as history:
         assert (history.step, history.phase, history.frames) == (0, "Anew", {})
+
+
+def test_two_tabs_of_the_browser_read_two_runs_in_opposite_order() -> None:
+    for name in ("fox", "owl"):
+        make_run(name)
+    studio, _ = opened()
+    meeting, done = threading.Barrier(2, timeout=1), []
+
+    def read(first: str, second: str) -> None:
+        with studio.history(studio.runner.get(first)) as one:
+            with contextlib.suppress(threading.BrokenBarrierError):  # that the other cannot be here as well is as good
+                meeting.wait()
+            with studio.history(studio.runner.get(second)) as two:
+                done.append((one.step, two.step))
+
+    threads = [threading.Thread(target=read, args=order, daemon=True) for order in (("fox", "owl"), ("owl", "fox"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert done == [(500, 500), (500, 500)]
 
 
 def test_the_marked_checkpoint_is_remembered_in_the_run() -> None:

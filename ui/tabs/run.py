@@ -85,10 +85,9 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         if job is None:
             words = pieces.notes([("look", f"The job of {record.name} cannot be read: its config.yaml is missing or damaged", "", "")])
             return {title: pieces.heading(record.name), card: words, film: "", log: ""}, None
+        before = _ahead(record)
         with studio.history(record) as history:
-            ahead = studio.active() if record.status == "queued" else None
             is_training = isinstance(job, TrainJob)
-            before = _ahead(ahead) if ahead and ahead != record else ""
             if is_training:
                 job = watch.as_changed(job, history)
                 told = headline(history, job, record.status, before, _saved(record, history) if history.verdict else ())
@@ -144,8 +143,12 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         return {film: pieces.wordings(chores.captions(studio.library, job, history)), loss: gr.update(visible=False)}
 
     def _ahead(record: RunRecord) -> str:
-        with studio.history(record) as history:
-            return f"{record.name}, which waits for your answer," if history.asked else record.name
+        """The run that this one waits for; none where it is its own turn, or has just come."""
+        active = studio.active() if record.status == "queued" else None
+        if active is None or active.name == record.name:
+            return ""
+        with studio.history(active) as history:
+            return f"{active.name}, which waits for your answer," if history.asked else active.name
 
     def _doors(record: RunRecord, job: Job, has_frames: bool, rests: bool, asks: bool) -> Updates:
         """Which buttons there are; each keeps its place while a run is on."""
