@@ -1,9 +1,9 @@
 """What the trainer costs over the arithmetic itself: its steps against a bare forward, backward and optimizer step.
 
-    python benchmarks/overhead.py [--steps 60] [--rounds 5]
+    python benchmarks/overhead.py [--steps 5] [--rounds 30]
 
-Both do the same on the same data: the starter, a LoRA of rank 8, batch 8. Blocks of steps of either kind alternate, so
-that a slow moment of the machine hits both; the ratio is that of the medians.
+Both do the same on the same data: the starter, a LoRA of rank 8, batch 8. Short blocks of steps of either kind alternate,
+so that a slow moment of the machine hits both; the ratio is that of the medians.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def finish(generator):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=30, help="steps in a block")
-    parser.add_argument("--rounds", type=int, default=5, help="blocks of each kind")
+    parser.add_argument("--steps", type=int, default=5, help="steps in a block")
+    parser.add_argument("--rounds", type=int, default=30, help="blocks of each kind")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         os.environ["DARKROOM_HOME"] = place

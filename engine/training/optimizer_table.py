@@ -40,8 +40,9 @@ class Row:
 
 _LIBRARY = "pytorch_optimizer"
 OPTIMIZERS: dict[OptimizerName, Row] = {
-    "adam": Row("torch.optim:Adam"),
-    "adamw": Row("torch.optim:AdamW"),
+    # fused: one pass over all weights, a fifth of the time for many small ones, and no copies of large ones
+    "adam": Row("torch.optim:Adam", {"fused": True}),
+    "adamw": Row("torch.optim:AdamW", {"fused": True}),
     "adam8bit": Row("torch.optim:Adam", on_cards="bitsandbytes.optim:Adam8bit"),
     "adamw8bit": Row("torch.optim:AdamW", on_cards="bitsandbytes.optim:AdamW8bit"),
     "lion": Row(f"{_LIBRARY}:Lion", state_bytes=4),
