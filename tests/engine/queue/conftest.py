@@ -14,7 +14,7 @@ from engine.queue import Runner
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes runners on one database, and ends them."""
+    """Makes runners on one database, and ends them. Their jobs only count; with None as the engine they train."""
     made: list[Runner] = []
 
     def runner(execute: Any = count, start: bool = True) -> Runner:
@@ -25,5 +25,5 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
     yield runner
     for each in made:
-        each.close(timeout=10)
+        each.close(timeout=60)
         assert not any(thread.is_alive() for thread in each._lanes.values())

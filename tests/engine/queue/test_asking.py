@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from counting import Make
 
 from engine.control import Control
 from engine.jobs import TrainJob
@@ -31,34 +32,19 @@ def state_of(runner: Runner, name: str) -> dict[Path, bytes]:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[[bool], Runner]]:
-    made: list[Runner] = []
-
-    def runner(start: bool = True) -> Runner:
-        made.append(Runner(tmp_path / "output", tmp_path / "queue.db"))
-        if start:
-            made[-1].start()
-        return made[-1]
-
-    yield runner
-    for one in made:
-        one.close(timeout=60)
-
-
-@pytest.fixture
-def cats(make_job: Callable[..., TrainJob], pictures: Path, tmp_path: Path, make: Callable[[bool], Runner]) -> TrainJob:
+def cats(make_job: Callable[..., TrainJob], pictures: Path, tmp_path: Path, make: Make) -> TrainJob:
     """A run that was stopped, and whose data has changed since."""
     data = shutil.copytree(pictures, tmp_path / "data")
     job = make_job(name="cats", datasets=[{"path": str(data)}], sample__sample_every=None)
     control = Control()
-    for event in make(False).run(job, control):
+    for event in make(None, start=False).run(job, control):
         control.stop = event.kind == "step" and event.step == 2
     (data / "0.txt").write_text("something else")
     return job
 
 
 def test_it_holds_the_line_outlives_the_app_and_hears_an_answer_from_another_window(make, make_job, cats: TrainJob) -> None:
-    first = make()
+    first = make(None)
     before, steps = state_of(first, "cats"), told(first, "cats", "step")
     first.resume("cats")
     first.submit(make_job(name="dogs", train__steps=1, sample__sample_every=None))
@@ -70,7 +56,7 @@ def test_it_holds_the_line_outlives_the_app_and_hears_an_answer_from_another_win
     assert (first.get("cats").status, first.get("dogs").status) == ("stopped", "stopped")
     assert (told(first, "cats", "step"), told(first, "cats", "agreed")) == (steps, 0)
     assert before and state_of(first, "cats") == before
-    second, window = make(), make(False)
+    second, window = make(None), make(None, start=False)
     second.resume("cats")
     second.resume("dogs")
     wait_for(lambda: told(second, "cats", "asked") == 2)
@@ -81,7 +67,7 @@ def test_it_holds_the_line_outlives_the_app_and_hears_an_answer_from_another_win
 
 
 def test_cut_off_while_it_asks_it_counts_as_interrupted_and_asks_again(make, cats: TrainJob) -> None:
-    runner = make(False)
+    runner = make(None, start=False)
     events = runner.run(cats, Control(if_changed="ask"))
     assert any(event.kind == "asked" for event in events)
     del events  # as a kill does it: nothing comes after the question
@@ -94,7 +80,7 @@ def test_cut_off_while_it_asks_it_counts_as_interrupted_and_asks_again(make, cat
 
 
 def test_who_goes_back_with_a_job_of_other_settings_is_not_asked_about_them(make, make_job) -> None:
-    runner = make(False)
+    runner = make(None, start=False)
     quiet = {"sample__sample_every": None, "save": {"save_every": 2, "max_states_to_keep": 3}}
     list(runner.run(make_job(name="cats", **quiet)))
     kinds = [event.kind for event in runner.run(make_job(name="cats", train__lr=5e-4, **quiet), step=2)]
