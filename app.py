@@ -14,12 +14,8 @@ from ui.server import Options, open_app
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="darkroom", description=__doc__)
-    parser.add_argument(
-        "--port", type=int, help="port to listen on; left out, the first free one from 7860 on"
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; any but this computer's needs a password"
-    )
+    parser.add_argument("--port", type=int, help="port to listen on; left out, the first free one from 7860 on")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; any but this computer's needs a password")
     parser.add_argument(
         "--password-file",
         type=Path,
@@ -28,11 +24,7 @@ def main() -> int:
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     given = parser.parse_args()
     try:
-        password = (
-            given.password_file.read_text("utf-8").strip()
-            if given.password_file
-            else os.environ.get("DARKROOM_PASSWORD")
-        )
+        password = given.password_file.read_text("utf-8").strip() if given.password_file else os.environ.get("DARKROOM_PASSWORD")
         prepare()
         return open_app(Options(given.host, given.port, not given.no_browser, password))
     except (JobError, OSError) as error:

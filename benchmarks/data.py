@@ -122,13 +122,19 @@ def many_files(number: int, room: Path) -> None:
         (folder / f"{index:06}.txt").write_bytes(b"a small picture of a thing, number %d, on a table" % index)
     time.sleep(2.5)  # files that were only just written are not trusted to stay
     print(f"{number:,} files, {number // 2:,} of them pictures")
-    looks = {"scan": "len(scan(data))", "heads only": "report(data, decode=False).counts.pictures", "report": "report(data).counts.pictures"}
+    looks = {
+        "scan": "len(scan(data))",
+        "heads only": "report(data, decode=False).counts.pictures",
+        "report": "report(data).counts.pictures",
+    }
     for kind, look in looks.items():
         code = SECOND_LOOK.format(root=str(ROOT), folder=str(folder), look=look)
         for name in ("first", "again"):
             answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
             took, worked, held, most, _ = map(float, answer)
-            print(f"  {kind:10} {name:6} {took:8.2f} s, {worked:.2f} s of a processor   {most - held:6.0f} MB beyond the {held:.0f} MB of the program")
+            print(
+                f"  {kind:10} {name:6} {took:8.2f} s, {worked:.2f} s of a processor   {most - held:6.0f} MB beyond the {held:.0f} MB of the program"
+            )
 
 
 def main() -> None:

@@ -37,9 +37,13 @@ TELL = 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=200, help="of the training; one that is done before the last kill is compared, and begun again")
+    parser.add_argument(
+        "--steps", type=int, default=200, help="of the training; one that is done before the last kill is compared, and begun again"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another one kills at other moments")
-    parser.add_argument("--life", type=float, default=2.0, help="the longest life of a child, in times from its start to its first checkpoint")
+    parser.add_argument(
+        "--life", type=float, default=2.0, help="the longest life of a child, in times from its start to its first checkpoint"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         os.environ["DARKROOM_HOME"] = place
@@ -56,8 +60,14 @@ def main() -> None:
         for line in drive(job_file, work / "killed", args.kills, args.seed, longest, work / "whole" / "tiny"):
             killed, compared = killed + (line == "killed"), compared + line.startswith("same as never killed")
             if line == "killed" and (killed % TELL == 0 or killed == args.kills):
-                print(f"{killed:4} of {args.kills} kills, {compared} trainings ended the same, this one is at step {last_point(folder) if folder.state.exists() else 0}, {time.monotonic() - begun:6.0f} s", flush=True)
-        print(f"{killed} kills, nothing broken; {compared} trainings ended with the bytes of one that nobody killed; {time.monotonic() - begun:.0f} s", flush=True)
+                print(
+                    f"{killed:4} of {args.kills} kills, {compared} trainings ended the same, this one is at step {last_point(folder) if folder.state.exists() else 0}, {time.monotonic() - begun:6.0f} s",
+                    flush=True,
+                )
+        print(
+            f"{killed} kills, nothing broken; {compared} trainings ended with the bytes of one that nobody killed; {time.monotonic() - begun:.0f} s",
+            flush=True,
+        )
 
 
 def job_of(work: Path, steps: int) -> dict[str, object]:

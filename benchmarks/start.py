@@ -1,9 +1,9 @@
 """How long it takes from the launcher to the first page.
 
-    python benchmarks/start.py                  the next start, three times, in this folder (set up before)
-    python benchmarks/start.py --first          the first start too, in a copy without .venv: minutes, and a download
-    python benchmarks/start.py --browser        until the page is drawn in Chromium, instead of until it is served
-    python benchmarks/start.py --json FILE      the figures as well
+python benchmarks/start.py                  the next start, three times, in this folder (set up before)
+python benchmarks/start.py --first          the first start too, in a copy without .venv: minutes, and a download
+python benchmarks/start.py --browser        until the page is drawn in Chromium, instead of until it is served
+python benchmarks/start.py --json FILE      the figures as well
 """
 
 from __future__ import annotations
@@ -26,7 +26,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = (".venv", ".git", "output", "cache", "datasets", "models", "__pycache__", ".darkroom", ".pytest_cache", ".mypy_cache", ".ruff_cache")
+LEFT_OUT = (
+    ".venv",
+    ".git",
+    "output",
+    "cache",
+    "datasets",
+    "models",
+    "__pycache__",
+    ".darkroom",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+)
 
 
 def main() -> None:
@@ -86,7 +98,9 @@ def opener(browser: bool) -> Iterator[Callable[[str], None]]:
 
     program = find_chromium() or sys.exit(MISSING)
     with sync_playwright() as playwright:
-        window = playwright.chromium.launch(executable_path=str(program), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        window = playwright.chromium.launch(
+            executable_path=str(program), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
 
         def draw(address: str) -> None:
             page = window.new_page()

@@ -89,7 +89,9 @@ def child_environment() -> dict[str, str]:
 def check_python() -> None:
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         this = sys.version.split()[0]
-        raise SetupError(f"It needs Python 3.11, 3.12 or 3.13, and this is {this}: install a fitting one from python.org, then start again.")
+        raise SetupError(
+            f"It needs Python 3.11, 3.12 or 3.13, and this is {this}: install a fitting one from python.org, then start again."
+        )
 
 
 def missing(tests: bool) -> list[str]:

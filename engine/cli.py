@@ -52,7 +52,9 @@ def run(
     name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the run, instead of the job's.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew: what an earlier run of that name left is deleted.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for runs, instead of the one in the settings.")] = None,
-    step: Annotated[int | None, typer.Option("--from", help="Go back to that step of the run first, and on with the settings of this job.", min=1)] = None,
+    step: Annotated[
+        int | None, typer.Option("--from", help="Go back to that step of the run first, and on with the settings of this job.", min=1)
+    ] = None,
     recover: Annotated[bool, typer.Option("--recover", "-r", help="Go on with the next job when one fails.")] = False,
     go_on: GoOn = False,
 ) -> None:
@@ -121,7 +123,14 @@ def families() -> None:
     rows = [("  title", "size", "licence", "model.name_or_path")]
     for base in BASES:
         licence = f"{base.licence}{', must be accepted on its page' if base.gated else ''}"
-        rows.append((f"  {base.title}", f"{base.size_gb:.1f} GB" if base.size_gb >= 0.1 else f"{base.size_gb * 1000:.0f} MB", licence, base.name_or_path))
+        rows.append(
+            (
+                f"  {base.title}",
+                f"{base.size_gb:.1f} GB" if base.size_gb >= 0.1 else f"{base.size_gb * 1000:.0f} MB",
+                licence,
+                base.name_or_path,
+            )
+        )
     table(rows)
 
 

@@ -22,7 +22,9 @@ data = typer.Typer(help="Look at data sets, mend them, look after the caches.", 
 @data.command("preview")
 def preview_data(
     source: Annotated[Path, typer.Argument(help="A folder of pictures, or a job that trains.", metavar="FOLDER|JOB")],
-    resolution: Annotated[int | None, typer.Option("--resolution", help="Instead of the job's, or of what the model is made for.", min=16, max=4096)] = None,
+    resolution: Annotated[
+        int | None, typer.Option("--resolution", help="Instead of the job's, or of what the model is made for.", min=16, max=4096)
+    ] = None,
     base: Annotated[str | None, typer.Option("--base", help="Base model, by its id or path. Left out: the job's.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the contact sheets. Left out: one in the cache.")] = None,
     most: Annotated[int, typer.Option("--most", help="So many pictures are listed and drawn.", min=0)] = 200,
@@ -51,7 +53,9 @@ def preview_data(
     table([(f"  {width} × {height}", count(number, "picture")) for (width, height), number in list(counts.items())[: max(most, 1)]])
     placed = with_own_sizes(setup.reference_size, setup.items, place(setup.datasets, setup.items, setup.resolution, setup.multiple))
     batches = Batches(placed, setup.batch_size, setup.seed, pools_of(setup.datasets)[1])
-    print(f"\n{count(batches.steps_per_epoch, 'batch', 'batches')} of {setup.batch_size} in a round; {count(batches.filled, 'showing')} only to fill them up.")
+    print(
+        f"\n{count(batches.steps_per_epoch, 'batch', 'batches')} of {setup.batch_size} in a round; {count(batches.filled, 'showing')} only to fill them up."
+    )
     for path in contact_sheets(shown[:most], folder):
         print(path)
 
@@ -59,7 +63,9 @@ def preview_data(
 @data.command("report")
 def report_data(
     target: Annotated[str, typer.Argument(help="A folder with pictures, or a job.", metavar="FOLDER|JOB")],
-    base: Annotated[str | None, typer.Option("--base", help="Base model to train: its id or name. Tells the size, and how long captions may be.")] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Base model to train: its id or name. Tells the size, and how long captions may be.")
+    ] = None,
     trigger: Annotated[str | None, typer.Option("--trigger", help="Trigger words that captions should say.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, one object a data set in a list.")] = False,
 ) -> None:
@@ -89,9 +95,13 @@ def report_data(
 def fix_data(
     folder: Annotated[str, typer.Argument(help="A folder with pictures.", metavar="FOLDER")],
     kinds: Annotated[list[str], typer.Option("--kind", "-k", help="What to mend, as the report calls it. May be given several times.")],
-    to: Annotated[Path | None, typer.Option("--to", help="New folder for a mended copy. Needed for folders that the app did not make.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="New folder for a mended copy. Needed for folders that the app did not make.")
+    ] = None,
     trigger: Annotated[str | None, typer.Option("--trigger", help="Trigger words, for --kind trigger.")] = None,
-    template: Annotated[str, typer.Option("--template", help="Caption of pictures without one; {name} is what the file is called, {folder} its folder.")] = "{name}",
+    template: Annotated[
+        str, typer.Option("--template", help="Caption of pictures without one; {name} is what the file is called, {folder} its folder.")
+    ] = "{name}",
     caption_ext: Annotated[str, typer.Option("--caption-ext", help="Ending of the caption files.")] = ".txt",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
@@ -170,7 +180,10 @@ def show_cache(
     found = pieces()
     sizes = {kind: [piece for piece in found if piece.kind == kind] for kind in sorted({piece.kind for piece in found})}
     print(settings.folder("cache"))
-    rows = [(f"  {kind}", f"{sum(one.size for one in some) / GB:8.2f} GB", f"{len(some):,}", f"used {_days(max(one.used for one in some))}") for kind, some in sizes.items()]
+    rows = [
+        (f"  {kind}", f"{sum(one.size for one in some) / GB:8.2f} GB", f"{len(some):,}", f"used {_days(max(one.used for one in some))}")
+        for kind, some in sizes.items()
+    ]
     table([*rows, ("  all", f"{sum(one.size for one in found) / GB:8.2f} GB", f"{len(found):,}", "")])
     limit = settings.cache_limit_gb if to is None else to
     print(f"cache_limit_gb: {'no limit' if settings.cache_limit_gb is None else f'{settings.cache_limit_gb:g}'}")

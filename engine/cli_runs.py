@@ -14,7 +14,9 @@ from .errors import JobError
 Name = Annotated[str, typer.Argument(help="Name of the run, as in the list of runs.", metavar="NAME")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the runs, instead of the one in the settings.")]
 
-GoOn = Annotated[bool, typer.Option("--go-on", help="Go on without a question where settings or data have changed since the run was saved.")]
+GoOn = Annotated[
+    bool, typer.Option("--go-on", help="Go on without a question where settings or data have changed since the run was saved.")
+]
 
 
 class Ask(StrEnum):
@@ -26,7 +28,10 @@ class Ask(StrEnum):
     change = "change"
 
 
-def list_runs(name: Annotated[str | None, typer.Argument(help="Of one run: the steps that it can go on from.", metavar="[NAME]")] = None, output: Output = None) -> None:
+def list_runs(
+    name: Annotated[str | None, typer.Argument(help="Of one run: the steps that it can go on from.", metavar="[NAME]")] = None,
+    output: Output = None,
+) -> None:
     """List the runs, the newest first; or the steps that one can go on from."""
     from .runs.folder import RunFolder
     from .runs.log import progress
@@ -66,8 +71,15 @@ def resume_run(
 
 def ask_run(
     name: Name,
-    what: Annotated[Ask, typer.Argument(help="stop and save, save, sample; pause, which frees the graphics card; go, which ends a pause and is the yes to a question; change settings.")],
-    values: Annotated[list[str] | None, typer.Argument(help="To change: KEY=VALUE. A prompt for each sample.prompts=...", metavar="[KEY=VALUE...]")] = None,
+    what: Annotated[
+        Ask,
+        typer.Argument(
+            help="stop and save, save, sample; pause, which frees the graphics card; go, which ends a pause and is the yes to a question; change settings."
+        ),
+    ],
+    values: Annotated[
+        list[str] | None, typer.Argument(help="To change: KEY=VALUE. A prompt for each sample.prompts=...", metavar="[KEY=VALUE...]")
+    ] = None,
     output: Output = None,
 ) -> None:
     """Ask something of a run that is on, in the app or in another window. It is done at the end of the step."""
@@ -88,7 +100,9 @@ def ask_run(
 def push_run(
     name: Name,
     repo: Annotated[str | None, typer.Option("--to", help="owner/name on the hub. Left out: save.hf_repo_id of its job.")] = None,
-    private: Annotated[bool | None, typer.Option("--private/--public", help="Who may see it. Left out: save.hf_private of its job.")] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Who may see it. Left out: save.hf_private of its job.")
+    ] = None,
     output: Output = None,
 ) -> None:
     """Upload the weights of a run to the Hugging Face hub, with a page that shows its samples."""

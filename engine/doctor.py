@@ -71,11 +71,18 @@ def _torch() -> Iterator[Finding]:
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)
             bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
-            yield Finding(True, f"Graphics card: {properties.name}, {properties.total_memory / GB:.0f} GB, {bf16}, CUDA {torch.version.cuda}")
+            yield Finding(
+                True, f"Graphics card: {properties.name}, {properties.total_memory / GB:.0f} GB, {bf16}, CUDA {torch.version.cuda}"
+            )
     elif card and torch.version.cuda is None:
-        yield Finding(False, f"There is an NVIDIA card ({card}), but PyTorch is the build for processors. Delete the folder .venv and start launch.sh again.")
+        yield Finding(
+            False,
+            f"There is an NVIDIA card ({card}), but PyTorch is the build for processors. Delete the folder .venv and start launch.sh again.",
+        )
     elif card:
-        yield Finding(False, f"There is an NVIDIA card ({card}), but PyTorch (CUDA {torch.version.cuda}) cannot use it. Install the newest driver.")
+        yield Finding(
+            False, f"There is an NVIDIA card ({card}), but PyTorch (CUDA {torch.version.cuda}) cannot use it. Install the newest driver."
+        )
     elif torch.backends.mps.is_available():
         yield Finding(True, "Graphics: Apple's, through MPS")
     else:
@@ -90,7 +97,9 @@ def _nvidia() -> str | None:
     if not tool:
         return None
     try:
-        done = subprocess.run([tool, "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
@@ -101,7 +110,9 @@ def _memory() -> Iterator[Finding]:
 
     memory = psutil.virtual_memory()
     text = f"Memory: {memory.available / GB:.0f} of {memory.total / GB:.0f} GB free"
-    yield Finding(memory.available > 2 * GB, text if memory.available > 2 * GB else f"{text}. Close other programs: 2 GB are needed for the Starter.")
+    yield Finding(
+        memory.available > 2 * GB, text if memory.available > 2 * GB else f"{text}. Close other programs: 2 GB are needed for the Starter."
+    )
 
 
 def _folders() -> Iterator[Finding]:
@@ -114,7 +125,13 @@ def _folders() -> Iterator[Finding]:
         ("Downloaded models", _existing(Path(constants.HF_HUB_CACHE)), 0),
     ):
         free, writable = shutil.disk_usage(folder).free / GB, os.access(folder, os.W_OK)
-        what = "" if writable and free >= needed else ". Make room there, or choose another folder in Settings" if writable else ". It cannot be written"
+        what = (
+            ""
+            if writable and free >= needed
+            else ". Make room there, or choose another folder in Settings"
+            if writable
+            else ". It cannot be written"
+        )
         yield Finding(writable and free >= needed, f"{title} in {folder}, {free:.0f} GB free{what}")
     if not (ROOT / "assets" / "starter" / "model_index.json").is_file():
         yield Finding(False, f"The Starter is missing from {ROOT / 'assets'}. Get a whole copy of Darkroom.")
@@ -168,4 +185,6 @@ def _extensions() -> Iterator[Finding]:
 def _hub() -> Iterator[Finding]:
     from huggingface_hub import get_token
 
-    yield Finding(True, "A token for the hub is set" if get_token() else "No token for the hub: only gated models, such as FLUX.1 dev, need one")
+    yield Finding(
+        True, "A token for the hub is set" if get_token() else "No token for the hub: only gated models, such as FLUX.1 dev, need one"
+    )

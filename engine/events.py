@@ -217,7 +217,23 @@ class Failed(_Event):
 
 
 Event = Annotated[
-    Phase | Progress | Step | Measured | Performance | Verdict | Changed | Asked | Agreed | WentBack | Sampled | Captioned | Saved | Noted | Warned | Finished | Failed,
+    Phase
+    | Progress
+    | Step
+    | Measured
+    | Performance
+    | Verdict
+    | Changed
+    | Asked
+    | Agreed
+    | WentBack
+    | Sampled
+    | Captioned
+    | Saved
+    | Noted
+    | Warned
+    | Finished
+    | Failed,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
@@ -283,14 +299,15 @@ def describe(event: Event) -> str:
         case Finished():
             return f"{'Stopped' if event.reason == 'stopped' else 'Finished'} at step {event.step}"
         case Failed():
-            return f"Failed: {event.message} {event.hint}".rstrip() + (
-                f"\n{event.detail}" if event.detail else ""
-            )
+            return f"Failed: {event.message} {event.hint}".rstrip() + (f"\n{event.detail}" if event.detail else "")
 
 
 def what_changed(asked: Asked) -> str:
     """The question's first sentence, with the keys of settings."""
-    said = [f"the data set {name} {f'had {then}, has {now} pictures' if then != now else 'has other pictures or captions'}" for name, then, now in asked.data]
+    said = [
+        f"the data set {name} {f'had {then}, has {now} pictures' if then != now else 'has other pictures or captions'}"
+        for name, then, now in asked.data
+    ]
     said += [f"{key} was {then!r}, is {now!r}" for key, (then, now) in list(asked.settings.items())[:8]]
     more = f", and {len(asked.settings) - 8} more" if len(asked.settings) > 8 else ""
     return f"Since step {asked.step} was saved, something has changed: {', '.join(said)}{more}."

@@ -39,9 +39,7 @@ def execute(job: Job, folder: RunFolder, control: Control) -> Iterator[Event]:
         yield from _function(job.kind)(job, folder, control)
     except GeneratorExit:
         raise
-    except (
-        Exception
-    ) as error:  # the text is kept and not the error, which would hold the model through its frames
+    except Exception as error:  # the text is kept and not the error, which would hold the model through its frames
         failed = explain(error)
     else:
         return

@@ -108,7 +108,8 @@ def _count_trained(job: TrainJob, family: type[ModelFamily], denoiser: nn.Module
     parts, settings = {family.denoiser_part: denoiser}, job.network
     if job.adapter:
         return guide_size(job.adapter, family, denoiser)
-    if isinstance(settings, Nothing) or not job.train.train_unet:  # words and tokens of the text: some thousands; or the text encoders alone
+    # words and tokens of the text: some thousands; or the text encoders alone
+    if isinstance(settings, Nothing) or not job.train.train_unet:
         return 0
     if isinstance(settings, Full):
         weights = FullNetwork(parts, job.model.only_if_contains, job.model.ignore_if_contains)
@@ -142,7 +143,10 @@ def _stages(
     learning = (at_once * BYTES[held] if full else trained * 8) / 1e9 + trained * (remembered + 4 * job.train.ema_config.use_ema) / 1e9
     made = _activations(job, denoiser, config, side)
     yield Stage("Encoding captions", (("text encoders", text),))
-    yield Stage("Encoding pictures", (("autoencoder", VAE * BYTES[held] / 2), ("activations", _of_pixels(max(side**2, min(8 * side**2, 8 * 512**2)), BYTES[held]))))
+    yield Stage(
+        "Encoding pictures",
+        (("autoencoder", VAE * BYTES[held] / 2), ("activations", _of_pixels(max(side**2, min(8 * side**2, 8 * 512**2)), BYTES[held]))),
+    )
     kept = (("text encoders", text),) if job.reads_in_steps else ()
     yield Stage("Training", (("model", weights), *kept, ("gradients and optimizer", learning), ("activations", made)))
     if job.sample.sample_every:

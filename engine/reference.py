@@ -57,7 +57,10 @@ def models() -> str:
     for info in FAMILIES.values():
         note = " (experimental)" if info.experimental else ""
         families.append(f"| `{info.name}` | {info.title}{note} | {info.task} | {' '.join(f'`{name}`' for name in info.arch_names)} |")
-    bases = ["| base model | `model.name_or_path` | family | parameters | download | card | licence | |", "|---|---|---|---|---|---|---|---|"]
+    bases = [
+        "| base model | `model.name_or_path` | family | parameters | download | card | licence | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     cards = _cards()
     for base in BASES:
         size = f"{base.size_gb:.0f} GB" if base.size_gb >= 1 else f"{base.size_gb * 1000:.0f} MB"

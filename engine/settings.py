@@ -43,11 +43,7 @@ class Settings(Strict):
 
 def load_settings() -> Settings:
     path = home() / "settings.yaml"
-    return (
-        Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        if path.exists()
-        else Settings()
-    )
+    return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else Settings()
 
 
 def save_settings(settings: Settings) -> None:

@@ -20,5 +20,7 @@ def find_chromium() -> Path | None:
     """The program that CHROMIUM names, else the first that is found."""
     if named := os.environ.get("CHROMIUM"):
         return Path(named) if Path(named).is_file() else None
-    found = next((path for name in NAMES if (path := shutil.which(name))), None) or next((path for path in PLACES if Path(path).is_file()), None)
+    found = next((path for name in NAMES if (path := shutil.which(name))), None) or next(
+        (path for path in PLACES if Path(path).is_file()), None
+    )
     return Path(found) if found else None

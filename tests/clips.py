@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-CODECS = {".mp4": "mpeg4", ".mov": "mpeg4", ".m4v": "mpeg4", ".mkv": "mpeg4", ".avi": "mpeg4", ".webm": "libvpx-vp9", ".wmv": "wmv2", ".flv": "flv"}
+CODECS = {
+    ".mp4": "mpeg4",
+    ".mov": "mpeg4",
+    ".m4v": "mpeg4",
+    ".mkv": "mpeg4",
+    ".avi": "mpeg4",
+    ".webm": "libvpx-vp9",
+    ".wmv": "wmv2",
+    ".flv": "flv",
+}
 STEP = 12
 
 

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {
     "style": ["-m", "ruff", "check", "--no-cache", "--output-format=concise", "."],
+    "format": ["-m", "ruff", "format", "--check", "--no-cache", "."],
     "types": ["-m", "mypy"],
     "imports": ["-c", "from importlinter.cli import lint_imports_command as check; check()"],
 }
@@ -54,5 +55,7 @@ def sources() -> list[Path]:
     ],
 )
 def test_no_file_has_what_none_may_have(what: str, pattern: str) -> None:
-    found = [str(path.relative_to(ROOT)) for path in sources() if re.search(pattern, path.read_text("utf-8", errors="replace"), re.MULTILINE)]
+    found = [
+        str(path.relative_to(ROOT)) for path in sources() if re.search(pattern, path.read_text("utf-8", errors="replace"), re.MULTILINE)
+    ]
     assert found == [], f"{what}: {found}"

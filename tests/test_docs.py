@@ -13,7 +13,18 @@ from engine.cli import app
 from engine.jobs import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "THIRD_PARTY.md", "docs/architecture.md", "docs/data.md", "docs/training.md", "docs/runs.md")]
+PAGES = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "THIRD_PARTY.md",
+        "docs/architecture.md",
+        "docs/data.md",
+        "docs/training.md",
+        "docs/runs.md",
+    )
+]
 MADE = ("output/", "datasets/", "cache/", ".venv")
 """Begin of paths that a person makes: they need not be there."""
 

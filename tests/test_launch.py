@@ -128,7 +128,9 @@ def test_a_set_up_that_was_interrupted_says_so_and_leaves_no_marker(copy: Path) 
 
 
 @posix
-@pytest.mark.parametrize(("version", "sentence"), [("3.9", "this computer has 3.9"), ("3.14", "this computer has 3.14"), ("", "none was found")])
+@pytest.mark.parametrize(
+    ("version", "sentence"), [("3.9", "this computer has 3.9"), ("3.14", "this computer has 3.14"), ("", "none was found")]
+)
 def test_without_a_python_that_fits_it_says_which_one_it_needs(copy: Path, tmp_path: Path, version: str, sentence: str) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()

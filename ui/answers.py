@@ -167,9 +167,7 @@ class Form:
 def _told(item: Field, problem: str | None) -> dict[str, Any]:
     """The sentence under a widget: its help, or what is wrong with it."""
     return (
-        {"info": plain(problem, item.path), "elem_classes": ["wrong"]}
-        if problem
-        else {"info": as_written(item.help), "elem_classes": []}
+        {"info": plain(problem, item.path), "elem_classes": ["wrong"]} if problem else {"info": as_written(item.help), "elem_classes": []}
     )
 
 

@@ -14,7 +14,9 @@ WIDE, HIGH = 1000, 220
 Curve = Sequence[tuple[float, float]]
 
 
-def losses(each: Curve, trend: Curve, held: Mapping[int, float], marks: Sequence[tuple[int, str]], total: int, best: int | None = None) -> str:
+def losses(
+    each: Curve, trend: Curve, held: Mapping[int, float], marks: Sequence[tuple[int, str]], total: int, best: int | None = None
+) -> str:
     """The loss of each step and its trend, the loss on pictures that were held back, and what was changed on the way.
 
     ``marks`` are (step, words), ``best`` is the step where the held-back loss was lowest.

@@ -40,7 +40,11 @@ def pill(studio: Studio) -> tuple[str, str]:
 
 def _row(studio: Studio, record: RunRecord) -> Row:
     with studio.history(record) as history:
-        step, share, doing = history.step, _share(record, history), _rests(history) or ("developing" if record.kind == "train" else "at work")
+        step, share, doing = (
+            history.step,
+            _share(record, history),
+            _rests(history) or ("developing" if record.kind == "train" else "at work"),
+        )
     ways = [("Open", "open")]
     if record.status in {"stopped", "interrupted", "failed"}:
         ways.append(("Continue", "continue"))

@@ -161,7 +161,9 @@ def models_of(annotation: Any) -> list[type[BaseModel]]:
 
 def tag_of(info: FieldInfo) -> str:
     """The key that says which of several models it is."""
-    inside = [item for part in (info.annotation, *get_args(info.annotation)) if get_origin(part) is Annotated for item in get_args(part)[1:]]
+    inside = [
+        item for part in (info.annotation, *get_args(info.annotation)) if get_origin(part) is Annotated for item in get_args(part)[1:]
+    ]
     found = [item.discriminator for item in (info, *inside) if isinstance(item, FieldInfo) and item.discriminator]
     return str(found[0])
 

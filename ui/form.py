@@ -141,9 +141,7 @@ class _Layout:
         widget.change(switch, widget, [group for _, group in groups], show_progress="hidden")
 
 
-def _field(
-    path: str, info: FieldInfo, conditions: Conditions, changes: dict[str, Any] | None = None, first: Any = None
-) -> Field:
+def _field(path: str, info: FieldInfo, conditions: Conditions, changes: dict[str, Any] | None = None, first: Any = None) -> Field:
     """The widget for one plain field, with its default in it."""
     default = None if info.is_required() else info.get_default(call_default_factory=True)
     if isinstance(default, BaseModel):

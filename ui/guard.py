@@ -62,9 +62,7 @@ class Guard:
             host, origin = urlsplit(f"//{headers.get('host', '')}"), urlsplit(headers.get("origin", ""))
         except ValueError:  # half an IPv6 address
             return PlainTextResponse(NOT_OURS, 403)
-        if (
-            self.password is None and host.hostname not in HERE
-        ):  # another name for this address: DNS rebinding
+        if self.password is None and host.hostname not in HERE:  # another name for this address: DNS rebinding
             return PlainTextResponse(NOT_HERE, 403)
         if scope["method"] not in {"GET", "HEAD"}:
             foreign = "origin" in headers and origin.netloc != host.netloc
@@ -72,24 +70,16 @@ class Guard:
                 return PlainTextResponse(NOT_OURS, 403)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         if "token" in query and _same(query.pop("token"), self.token):
-            return self._welcome(
-                RedirectResponse(scope["path"] + (f"?{urlencode(query)}" if query else ""), 303)
-            )
+            return self._welcome(RedirectResponse(scope["path"] + (f"?{urlencode(query)}" if query else ""), 303))
         if not self._known(headers.get("cookie", "")):
             return await self._ask(headers)
         path = scope["path"].lower()
-        if (
-            path.startswith(("/gradio_api/proxy=", "/proxy="))
-            or "file=http:" in path
-            or "file=https:" in path
-        ):
+        if path.startswith(("/gradio_api/proxy=", "/proxy=")) or "file=http:" in path or "file=https:" in path:
             return PlainTextResponse(NO_PROXY, 403)
         return None
 
     def _welcome(self, response: Response) -> Response:
-        response.set_cookie(
-            self.cookie, self.token, httponly=True, samesite="strict", path="/", max_age=30 * 24 * 3600
-        )
+        response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", path="/", max_age=30 * 24 * 3600)
         return response
 
     def _known(self, cookie: str) -> bool:

@@ -63,7 +63,14 @@ def headline(history: History, job: Job, status: str, ahead: str = "", saved: It
     total = history.total or (job.train.steps if isinstance(job, TrainJob) else 1)
     share = 1.0 if status == "completed" else min(1.0, step / max(1, total))
     place = f"step {history.asked.step if history.asked else step:,} of {total:,}"
-    card = Headline(status, share, _left(history, status, place), _health(history, status, total, ahead), _facts(history, job, status), likeness=likeness(history))
+    card = Headline(
+        status,
+        share,
+        _left(history, status, place),
+        _health(history, status, total, ahead),
+        _facts(history, job, status),
+        likeness=likeness(history),
+    )
     judged = status in {"running", "stopped", "completed"} and (history.times or status != "running")
     if history.verdict is None or not judged:
         return card
@@ -111,7 +118,10 @@ def likeness(history: History) -> str:
 
 def question(asked: Asked) -> str:
     """What has changed since the run was saved, in a sentence."""
-    said = [f"the data set {name} {f'has {now:,} pictures instead of {then:,}' if then != now else 'has other pictures or captions'}" for name, then, now in asked.data]
+    said = [
+        f"the data set {name} {f'has {now:,} pictures instead of {then:,}' if then != now else 'has other pictures or captions'}"
+        for name, then, now in asked.data
+    ]
     said += [f"{label(key).lower()} is {_short(now)} instead of {_short(then)}" for key, (then, now) in asked.settings.items()]
     more = f"{len(said) - PARTS} more" if len(said) > PARTS else ""
     *first, last = [*said[:PARTS], *([more] if more else [])]

@@ -30,7 +30,9 @@ def picture(draft: Draft) -> str:
     kind = settings.get("timestep_type") or USUAL
     try:
         low, high = 1 - (int(settings.get("max_denoising_steps", 999)) + 1) / 1000, 1 - int(settings.get("min_denoising_steps", 0)) / 1000
-        bars = density(kind, settings.get("content_or_style") or "balanced", tokens_of(draft), low, high, int(settings.get("next_sample_timesteps", 8)))
+        bars = density(
+            kind, settings.get("content_or_style") or "balanced", tokens_of(draft), low, high, int(settings.get("next_sample_timesteps", 8))
+        )
     except (ValueError, TypeError, ZeroDivisionError):
         return ""  # the field says what is wrong
     if not settings.get("timestep_type"):
@@ -38,7 +40,9 @@ def picture(draft: Draft) -> str:
     return chart.density(bars, f"how often {kind} practises each noise level")
 
 
-def density(kind: str, bias: str = "balanced", tokens: int = TOKENS, low: float = 0.0, high: float = 1.0, sampler_steps: int = 8) -> list[float]:
+def density(
+    kind: str, bias: str = "balanced", tokens: int = TOKENS, low: float = 0.0, high: float = 1.0, sampler_steps: int = 8
+) -> list[float]:
     """The share of draws that falls into each of ``BARS`` equal parts of [0, 1]. ValueError for a kind that there is not."""
     found = [level(kind, (number + 0.5) / SHARES, bias, tokens, sampler_steps) for number in range(SHARES)]
     inside = [one for one in found if low <= one <= high] or [min(max(found[0], low), high)]

@@ -92,11 +92,7 @@ class Library:
         if not path:
             return None
         place = resolve(str(path))
-        return (
-            place.name
-            if place.parent == self.root and place.is_dir() and not place.name.startswith(".")
-            else None
-        )
+        return place.name if place.parent == self.root and place.is_dir() and not place.name.startswith(".") else None
 
     def create(self, wish: str) -> str:
         """A new, empty data set, named after the wish; its name."""
@@ -115,9 +111,7 @@ class Library:
     def copy(self, source: Path, wish: str) -> str:
         """A data set made of the pictures and captions of a folder, such as the example; made once."""
         if not source.is_dir():
-            raise JobError(
-                "The example pictures are missing.", "Install Darkroom again, or drop pictures of your own."
-            )
+            raise JobError("The example pictures are missing.", "Install Darkroom again, or drop pictures of your own.")
         name = slug(wish)
         if not (self.root / name).is_dir():
             self._bring(
@@ -215,11 +209,7 @@ class Library:
         gone = dict.fromkeys(files)
         for picture in list(gone):
             caption = picture.with_suffix(CAPTION)
-            shared = any(
-                other.stem == picture.stem and other not in gone
-                for other in picture.parent.iterdir()
-                if _is_picture(other.name)
-            )
+            shared = any(other.stem == picture.stem and other not in gone for other in picture.parent.iterdir() if _is_picture(other.name))
             if caption.is_file() and not shared:
                 gone[caption] = None
         return self._discard(list(gone))
@@ -271,9 +261,7 @@ class Library:
                 added.refused.append((item.name, "is a caption without a picture of the same name"))
         return added
 
-    def _bring_picture(
-        self, folder: Path, item: _Arrival, stems: dict[tuple[str, str], list[str]], added: Added
-    ) -> None:
+    def _bring_picture(self, folder: Path, item: _Arrival, stems: dict[tuple[str, str], list[str]], added: Added) -> None:
         key, suffix = (item.group, Path(item.name).stem), Path(item.name).suffix.lower()
         if problem := _fault(item.path):
             added.refused.append((item.name, f"cannot be read: {problem}"))

@@ -22,9 +22,7 @@ def card() -> Card | None:
     if tool:
         query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
         try:
-            lines = subprocess.run(
-                query, capture_output=True, text=True, timeout=10, check=True
-            ).stdout.splitlines()
+            lines = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
             name, _, memory = lines[0].rpartition(",")
             return Card(name.strip().removeprefix("NVIDIA ").removeprefix("GeForce "), float(memory) / 1024)
         except (OSError, subprocess.SubprocessError, IndexError, ValueError):

@@ -72,7 +72,10 @@ def taken_back(library: Library, name: str) -> list[Note]:
     kept: list[Note] = [("look", one.message.removesuffix("."), "", "") for one in step.kept[:TOLD]]
     if len(step.kept) > TOLD:
         kept.append(("look", f"{count(len(step.kept) - TOLD, 'more file')} stay as they are", "", ""))
-    return [("ok", f"Undone: {what}", "", "") if step.files > len(step.kept) else ("look", f"Nothing to take back of: {what}", "", ""), *kept]
+    return [
+        ("ok", f"Undone: {what}", "", "") if step.files > len(step.kept) else ("look", f"Nothing to take back of: {what}", "", ""),
+        *kept,
+    ]
 
 
 def is_last(library: Library, name: str, run: Path) -> bool:
@@ -85,7 +88,11 @@ def steps(library: Library, name: str) -> list[Note]:
     """What can be taken back in a data set, the newest first; only that has the button, as what came later goes first."""
     found = undo_steps(library.folder(name))
     return [
-        ("todo", f"{step.what.removesuffix('.')}, {count(step.files, 'file')} · {day(step.time, time.time())}", *(("", "") if later else ("Undo", "back")))
+        (
+            "todo",
+            f"{step.what.removesuffix('.')}, {count(step.files, 'file')} · {day(step.time, time.time())}",
+            *(("", "") if later else ("Undo", "back")),
+        )
         for later, step in enumerate(found[:NAMED])
     ]
 
@@ -107,4 +114,3 @@ def _named(library: Library, path: Path) -> tuple[str, str]:
     """The file's name, and the key by which the editor opens it; "" for one that it cannot."""
     inside = path.is_relative_to(library.root)
     return printable(path.name), library.key(path) if inside and path.suffix.lower() in IMAGE_SUFFIXES else ""
-

@@ -119,7 +119,8 @@ def bars(title: str, table: Sequence[tuple[str, int]], empty: str = "") -> str:
     """A histogram: a bar for each label."""
     top = max((number for _, number in table), default=0) or 1
     rows = "".join(
-        f'<div><dt>{escape(label)}</dt><dd><i style="width:{100 * number / top:.1f}%"></i><b>{number:,}</b></dd></div>' for label, number in table
+        f'<div><dt>{escape(label)}</dt><dd><i style="width:{100 * number / top:.1f}%"></i><b>{number:,}</b></dd></div>'
+        for label, number in table
     )
     return f'<section class="bars"><h3>{escape(title)}</h3>{f"<dl>{rows}</dl>" if table else f"<p>{escape(empty)}</p>"}</section>'
 
@@ -143,7 +144,7 @@ def wordings(rows: Sequence[Wording]) -> str:
     for row in rows:
         image = f'<img src="{escape(url(row.picture))}" alt="" loading="lazy">' if row.picture else '<i class="face"></i>'
         before = f"<del>{escape(row.before)}</del>" if row.before and row.before != row.after else ""
-        items += f'<li>{image}<div><b>{escape(row.name)}</b>{before}<ins>{escape(row.after)}</ins></div></li>'
+        items += f"<li>{image}<div><b>{escape(row.name)}</b>{before}<ins>{escape(row.after)}</ins></div></li>"
     return f'<ul class="wordings">{items}</ul>' if rows else ""
 
 
@@ -168,7 +169,11 @@ def progress(told: Headline) -> str:
     tone, words = told.health
     door = button(f"See step {told.door:,}", "best", step=told.door) if told.door else ""
     behind = "".join(f'<p class="behind">{escape(line)}</p>' for line in (told.behind, told.likeness) if line)
-    remark = f'<p class="remark look"><i class="mark" aria-hidden="true">{MARKS["look"]}</i><span>{escape(told.remark)}</span></p>' if told.remark else ""
+    remark = (
+        f'<p class="remark look"><i class="mark" aria-hidden="true">{MARKS["look"]}</i><span>{escape(told.remark)}</span></p>'
+        if told.remark
+        else ""
+    )
     return (
         f'<div class="progress {told.state}"><div class="figures"><span class="big">{int(100 * told.share)} %</span>'
         f'<span class="lead">{escape(told.left)}</span>{facts(told.facts, "")}</div>{meter(told.share, "training")}'
@@ -201,9 +206,7 @@ def frames(
     for column, (step, label) in enumerate(columns):
         state = "ready" if column < ready else "next" if live and column == ready else "empty"
         mark = "chosen" if step == chosen else ""
-        pick = (
-            button("In use" if mark else "Use this one", "use", "pick", step=step) if step in pickable else ""
-        )
+        pick = button("In use" if mark else "Use this one", "use", "pick", step=step) if step in pickable else ""
         note = f"<em>{'measured best' if step == best else ''}</em>"
         head += f'<th scope="col" class="{state} {mark}"><span>{escape(label)}</span>{note}{pick}</th>'
     for row, prompt in enumerate(prompts):
@@ -244,18 +247,12 @@ def runs(rows: list[tuple[str, str, str, Path | None, list[tuple[str, str]]]]) -
         image = f'<img src="{escape(url(face))}" alt="">' if face else '<i class="face"></i>'
         ways = "".join(button(label, act, run=name) for label, act in acts)
         items += f'<li>{image}<div><b>{escape(name)}</b><span class="{tone}">{escape(state)}</span><nav>{ways}</nav></div></li>'
-    return (
-        f'<ul class="runs">{items}</ul>' if rows else nothing("No runs yet", "What you train is listed here.")
-    )
+    return f'<ul class="runs">{items}</ul>' if rows else nothing("No runs yet", "What you train is listed here.")
 
 
 def status(words: str, state: str) -> str:
     """The pill in the header; it leads to the run."""
-    return (
-        button(words, "train", f"status {state}")
-        if words
-        else '<span class="status idle">Nothing is running</span>'
-    )
+    return button(words, "train", f"status {state}") if words else '<span class="status idle">Nothing is running</span>'
 
 
 BRAND = '<div class="brand"><i aria-hidden="true"></i>Darkroom</div>'

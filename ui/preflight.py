@@ -43,9 +43,7 @@ def describe(studio: Studio, draft: Draft, job: TrainJob | None, problems: list[
         checks.append(("todo", f"{busy.name} is {doing}; this one starts after it", "", ""))
     checks.append(("ok", "Close this tab whenever you like: the run goes on", "", ""))
     if seconds is None:
-        return pieces.preflight(
-            "Not measured yet", f"The first steps {device_words()} tell how long it takes.", checks
-        )
+        return pieces.preflight("Not measured yet", f"The first steps {device_words()} tell how long it takes.", checks)
     return pieces.preflight(f"≈ {duration(seconds)}", f"{device_words()}, as {like_run} went", checks)
 
 
@@ -130,9 +128,7 @@ def refuse_what_cannot_work(studio: Studio, draft: Draft) -> None:
 def about_base(base: BaseInfo) -> list[Note]:
     notes: list[Note] = []
     if base.id == "starter":
-        notes.append(
-            ("todo", "The Starter is a practice model for small icons; photos want FLUX or SDXL", "", "")
-        )
+        notes.append(("todo", "The Starter is a practice model for small icons; photos want FLUX or SDXL", "", ""))
     if on_this_computer(base):
         words = "is part of Darkroom" if base.name_or_path.startswith("assets/") else "is on this computer"
         notes.append(("ok", f"The base model {words}", "", ""))
@@ -180,11 +176,7 @@ def on_this_computer(base: BaseInfo) -> bool:
     """Whether the base model needs no download, as far as can be seen without opening it."""
     if locate(base.name_or_path):
         return True
-    index = (
-        try_to_load_from_cache(base.name_or_path, "model_index.json")
-        if base.name_or_path.count("/") == 1
-        else None
-    )
+    index = try_to_load_from_cache(base.name_or_path, "model_index.json") if base.name_or_path.count("/") == 1 else None
     parts = ("transformer", "unet")
     return isinstance(index, str) and any(file for part in parts for file in (Path(index).parent / part).glob("*.safetensors"))
 

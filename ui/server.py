@@ -78,9 +78,7 @@ def listen(host: str, port: int | None) -> socket.socket:
                     f"Port {port} cannot be used: {reason}.",
                     "Give another --port, or leave it out: a free one is found.",
                 ) from None
-    raise JobError(
-        f"No port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free.", "Give a free one with --port."
-    )
+    raise JobError(f"No port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free.", "Give a free one with --port.")
 
 
 def _serve(options: Options, listening: socket.socket, port: int, say: Callable[[str], object]) -> int:
@@ -149,9 +147,7 @@ def _application(token: str, port: int, options: Options) -> tuple[Any, Any]:
         ssr_mode=False,
         pwa=False,
         show_error=True,
-        favicon_path=str(icon)
-        if (icon := Path(__file__).parent.parent / "assets" / "icon.png").is_file()
-        else None,
+        favicon_path=str(icon) if (icon := Path(__file__).parent.parent / "assets" / "icon.png").is_file() else None,
     )
     return Guard(app, token, port, options.password if options.host not in LOCAL else None), runner
 
@@ -183,9 +179,7 @@ def _token() -> str:
 def _write_secret(file: Path, text: str) -> None:
     """For its owner only, from its first byte on."""
     file.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as handle:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:
         handle.write(text)
 
 
@@ -211,9 +205,7 @@ def _open_running(options: Options, say: Callable[[str], object]) -> int:
         except (OSError, ValueError, KeyError):
             pass
         time.sleep(0.5)
-    raise JobError(
-        "Darkroom is already running, but it does not answer.", "End the other one, then start it again."
-    )
+    raise JobError("Darkroom is already running, but it does not answer.", "End the other one, then start it again.")
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):

@@ -67,9 +67,7 @@ def drawings(studio: Studio, record: RunRecord) -> list[RunRecord]:
     """The generate jobs that were asked for on this run's contact sheet."""
     prefix = f"{record.name}-sheet-"
     return [
-        one
-        for one in studio.runner.runs()
-        if one.kind == "generate" and one.name.startswith(prefix) and one.name[len(prefix) :].isdigit()
+        one for one in studio.runner.runs() if one.kind == "generate" and one.name.startswith(prefix) and one.name[len(prefix) :].isdigit()
     ]
 
 
@@ -84,16 +82,12 @@ def more_prompts(studio: Studio, record: RunRecord, prompts: list[str], steps: l
     if not files:
         raise JobError("No checkpoint is chosen.", "Tick at least one.")
     trigger = job.triggers or ""
-    sample = job.sample.model_dump(
-        include={"width", "height", "sample_steps", "guidance_scale", "neg", "seed", "format"}
-    )
+    sample = job.sample.model_dump(include={"width", "height", "sample_steps", "guidance_scale", "neg", "seed", "format"})
     return GenerateJob(
         name=f"{record.name}-sheet-{time.time_ns() // 1_000_000}",
         model=job.model.for_drawing(),
         loras=[LoraFile(path=str(one.path), label=str(one.step)) for one in files],
-        sample=SampleSettings(
-            **sample | {"prompts": [text.replace("[trigger]", trigger) for text in prompts]}
-        ),
+        sample=SampleSettings(**sample | {"prompts": [text.replace("[trigger]", trigger) for text in prompts]}),
     )
 
 
@@ -103,9 +97,7 @@ def progress(studio: Studio, name: str) -> tuple[bool, str, list[tuple[Path, int
     if record is None:
         return False, "", []
     with studio.history(record) as history:
-        pictures = [
-            (record.folder / event.path, event.seed, event.prompt) for event in history.frames.values()
-        ]
+        pictures = [(record.folder / event.path, event.seed, event.prompt) for event in history.frames.values()]
         phase, end = history.phase, history.end
     match record.status:
         case "queued":

@@ -270,9 +270,7 @@ class Window:
         }
 
     def _enlarge(self, name: str, event: gr.EventData) -> Updates:
-        return self.sample.look_at(name, int(event.row), int(event.step)) | {
-            self.pages: gr.Tabs(selected="sample")
-        }
+        return self.sample.look_at(name, int(event.row), int(event.step)) | {self.pages: gr.Tabs(selected="sample")}
 
     def _away(self, event: gr.EventData) -> Updates:
         return {self.pages: gr.Tabs(selected="train")} if event.act == "train" else {}
@@ -290,8 +288,6 @@ class Window:
                     self.runner.ask(name, "stop")
                 case "remove":
                     self.runner.remove(name)
-                    gr.Info(
-                        f"Its folder stays where it is: {escape(name)}.", title="Off the list", duration=5
-                    )
+                    gr.Info(f"Its folder stays where it is: {escape(name)}.", title="Off the list", duration=5)
                     shown = None if shown == name else shown
         return self._show(shown)

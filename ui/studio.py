@@ -79,9 +79,7 @@ class Studio:
     def active(self) -> RunRecord | None:
         """The training that runs, else the one that is next."""
         waiting = [record for record in self.trainings() if record.status in {"running", "queued"}]
-        return next(
-            (record for record in waiting if record.status == "running"), waiting[-1] if waiting else None
-        )
+        return next((record for record in waiting if record.status == "running"), waiting[-1] if waiting else None)
 
     def checkpoints(self, record: RunRecord) -> list[Checkpoint]:
         """Single-file checkpoints, oldest first; the final one takes the place of the one of its step."""

@@ -17,9 +17,7 @@ Updates = dict[Any, Any]
 """Widget → its new value or properties; widgets that are not in it stay as they are."""
 
 
-def on(
-    trigger: Any, handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **more: Any
-) -> Any:
+def on(trigger: Any, handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **more: Any) -> Any:
     """Binds the handler to an event (``button.click``) or a list of events. Its updates may be empty."""
     # Without show_progress_on the browser visits every widget that any handler may change, four times an event: seconds, not milliseconds.
     options = {"show_progress": "hidden", "show_progress_on": [], "concurrency_limit": None} | more

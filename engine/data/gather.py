@@ -86,7 +86,9 @@ def gather(dataset: Dataset, control: Control) -> Generator[Event, None, Use | N
     if not rows:
         raise JobError(f"{dataset.path} has no pictures in it.", "Set image_column to the column that has them.")
     if broken:
-        yield Warned(message=f"{count(len(broken), 'row')} of {dataset.path} {'has' if len(broken) == 1 else 'have'} no picture that can be read: {listed(broken)}.")
+        yield Warned(
+            message=f"{count(len(broken), 'row')} of {dataset.path} {'has' if len(broken) == 1 else 'have'} no picture that can be read: {listed(broken)}."
+        )
     getattr(os, "sync", lambda: None)()  # all pictures are on the disk before the folder counts as whole
     replace_text(folder / DONE, json.dumps({"source": dataset.path, "pictures": len(rows)}))
     return use

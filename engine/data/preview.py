@@ -83,7 +83,11 @@ def preview(
         item = items[placed.item]
         if not (item.flip or item.flip_y):
             moves = datasets[item.dataset].random_crop or datasets[item.dataset].random_scale
-            found.append(Shown(item, placed.bucket, crop_box(item.width, item.height, placed.bucket, item.focus), placed.repeats, moves, placed.shown))
+            found.append(
+                Shown(
+                    item, placed.bucket, crop_box(item.width, item.height, placed.bucket, item.focus), placed.repeats, moves, placed.shown
+                )
+            )
     return found
 
 

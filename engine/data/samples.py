@@ -99,7 +99,10 @@ def _from_tar(dataset: Dataset, file: Path) -> Iterator[Sample]:
                 yield from _row(dataset, group)
                 key, group = now, {}
             if member.size > _MOST_BYTES:
-                raise JobError(f"{printable(file)} has a file of {member.size / 1e9:.0f} GB in it, {printable(member.name)}.", "Take it out of the shard.")
+                raise JobError(
+                    f"{printable(file)} has a file of {member.size / 1e9:.0f} GB in it, {printable(member.name)}.",
+                    "Take it out of the shard.",
+                )
             content = shard.extractfile(member)
             group[ending] = content.read() if content else b""
         yield from _row(dataset, group)
@@ -129,7 +132,10 @@ def _columns(dataset: Dataset, names: Iterable[str]) -> tuple[str, str]:
         wanted = [given] if given else usual
         column = next((one for one in wanted if one in known), None)
         if column is None and (given or key == "image_column"):
-            raise JobError(f"{dataset.path} has no column {' or '.join(wanted)}; its columns are {listed(known, 20) or 'none'}.", f"Set {key} to one of them.")
+            raise JobError(
+                f"{dataset.path} has no column {' or '.join(wanted)}; its columns are {listed(known, 20) or 'none'}.",
+                f"Set {key} to one of them.",
+            )
         found.append(column or "")
     return found[0], found[1]
 
@@ -165,4 +171,6 @@ def _told(dataset: Dataset) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         on_hub = "Check its name, and hf_config and hf_split; a private one needs `hf auth login`."
         here = "The file is damaged, or is not what its ending says."
-        raise JobError(f"The data set {dataset.path} cannot be read: {reason}.", on_hub if dataset.path.startswith(HUB) else here) from error
+        raise JobError(
+            f"The data set {dataset.path} cannot be read: {reason}.", on_hub if dataset.path.startswith(HUB) else here
+        ) from error

@@ -130,8 +130,21 @@ def scan(dataset: Dataset, trigger: str | None = None, index: int = 0, notes: li
     focuses = find_focuses(paths, [(head.width, head.height) for head in heads], folder, dataset.crop)
     return [
         Item(
-            path, head.width, head.height, apply_trigger(caption.text, trigger), index, flip, mates, upside_down, mask, copy, dataset.alpha_color, focus,
-            short=None if caption.short is None else apply_trigger(caption.short, trigger), repeats=caption.repeats, clip=head.clip,
+            path,
+            head.width,
+            head.height,
+            apply_trigger(caption.text, trigger),
+            index,
+            flip,
+            mates,
+            upside_down,
+            mask,
+            copy,
+            dataset.alpha_color,
+            focus,
+            short=None if caption.short is None else apply_trigger(caption.short, trigger),
+            repeats=caption.repeats,
+            clip=head.clip,
         )
         for path, head, caption, mates, mask, copy, focus in zip(paths, heads, captions, controls, masks, erased, focuses, strict=True)
         for upside_down in ((False, True) if dataset.flip_y else (False,))

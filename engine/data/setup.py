@@ -64,4 +64,14 @@ def open_setup(source: Path, resolution: int | None = None, base: str | None = N
     items = [item for index, one in enumerate(datasets) for item in scan(one, index=index, notes=notes)]
     size, seed = (job.train.batch_size, job.train.seed) if job else (1, 42)
     shows = reference_size_of(model, arch, job.model.model_kwargs if job else {}) if model else None
-    return Setup(job.name if job else path.name or "data", datasets, items, wanted, multiple_of(model, arch) if model else 16, size, seed, notes, shows)
+    return Setup(
+        job.name if job else path.name or "data",
+        datasets,
+        items,
+        wanted,
+        multiple_of(model, arch) if model else 16,
+        size,
+        seed,
+        notes,
+        shows,
+    )

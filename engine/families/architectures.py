@@ -7,7 +7,14 @@ from .reference_sizes import a_million, up_to_a_million
 from .rows import FamilyInfo, Kohya
 
 _WAN = ModelDefaults(
-    width=832, height=480, sample_steps=50, guidance_scale=5.0, max_sequence_length=512, num_frames=81, fps=16, resolution=[480, 624],
+    width=832,
+    height=480,
+    sample_steps=50,
+    guidance_scale=5.0,
+    max_sequence_length=512,
+    num_frames=81,
+    fps=16,
+    resolution=[480, 624],
 )
 _WAN_FILES = Kohya("wan2.1", "https://github.com/Wan-Video/Wan2.1", "wan", "networks.lora_wan")
 
@@ -255,7 +262,13 @@ ARCHITECTURES = (
         pipelines=("WanPipeline",),
         signs={"model_index.json": {"expand_timesteps": True}},
         defaults=ModelDefaults(
-            width=1280, height=704, sample_steps=50, guidance_scale=5.0, max_sequence_length=512, num_frames=121, fps=24,
+            width=1280,
+            height=704,
+            sample_steps=50,
+            guidance_scale=5.0,
+            max_sequence_length=512,
+            num_frames=121,
+            fps=24,
             resolution=[512, 704],
         ),
         kohya=_WAN_FILES,
@@ -268,7 +281,14 @@ ARCHITECTURES = (
         pixel_multiple=32,
         pipelines=("LTXPipeline",),
         defaults=ModelDefaults(
-            width=704, height=480, sample_steps=50, guidance_scale=3.0, max_sequence_length=128, num_frames=161, fps=25, resolution=[512],
+            width=704,
+            height=480,
+            sample_steps=50,
+            guidance_scale=3.0,
+            max_sequence_length=128,
+            num_frames=161,
+            fps=25,
+            resolution=[512],
         ),
         experimental=True,
     ),
@@ -281,7 +301,14 @@ ARCHITECTURES = (
         pipelines=("LTX2Pipeline",),
         arch_names=("ltx2.3",),
         defaults=ModelDefaults(
-            width=768, height=512, sample_steps=40, guidance_scale=4.0, max_sequence_length=1024, num_frames=121, fps=24, resolution=[512],
+            width=768,
+            height=512,
+            sample_steps=40,
+            guidance_scale=4.0,
+            max_sequence_length=1024,
+            num_frames=121,
+            fps=24,
+            resolution=[512],
         ),
         experimental=True,
     ),

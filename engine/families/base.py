@@ -233,9 +233,7 @@ class ModelFamily(ABC):
 
         ``negative`` is given when ``wants_negative`` says so; ``pictures`` are the request's reference pictures.
         """
-        generator = torch.Generator().manual_seed(
-            request.seed
-        )  # on the CPU: the same picture on every device
+        generator = torch.Generator().manual_seed(request.seed)  # on the CPU: the same picture on every device
         arguments = {
             **cond,
             **(negative_names(negative) if negative else {}),

@@ -27,9 +27,7 @@ FAMILIES: dict[str, FamilyInfo] = {info.name: info for info in ARCHITECTURES}
 
 def base_of(name_or_path: str) -> BaseInfo | None:
     """The row of a base model, by its hub id or path."""
-    return next(
-        (base for base in BASES if base.name_or_path == name_or_path or base.id == name_or_path), None
-    )
+    return next((base for base in BASES if base.name_or_path == name_or_path or base.id == name_or_path), None)
 
 
 def locate(name_or_path: str) -> Path | None:
@@ -60,7 +58,9 @@ def info_of(name_or_path: str, arch: str | None = None) -> FamilyInfo | None:
     return FAMILIES[name] if name else None
 
 
-def reference_size_of(name_or_path: str, arch: str | None, settings: Mapping[str, object]) -> Callable[[int, int, tuple[int, int]], tuple[int, int]] | None:
+def reference_size_of(
+    name_or_path: str, arch: str | None, settings: Mapping[str, object]
+) -> Callable[[int, int, tuple[int, int]], tuple[int, int]] | None:
     """Width and height of a reference picture, and those of the picture that it is shown beside → the size at which it is shown.
 
     ``settings`` are those of model.model_kwargs. None where it has the size of the picture.
@@ -125,9 +125,7 @@ def load_family(name: str) -> type[ModelFamily]:
     """The family's class. A broken import is an error of this family alone."""
     module, _, attribute = FAMILIES[name].dotted.partition(":")
     try:
-        return getattr(
-            importlib.import_module(module if "." in module else f"engine.families.{module}"), attribute
-        )
+        return getattr(importlib.import_module(module if "." in module else f"engine.families.{module}"), attribute)
     except ImportError as error:
         raise JobError(
             f"The family {name} cannot be loaded: {error}.",

@@ -43,6 +43,4 @@ def read_defaults(folder: Path) -> ModelDefaults | None:
     try:
         return ModelDefaults.model_validate(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
-        raise JobError(
-            f"{file} cannot be read: {error}.", "Mend the file, or delete it to use the family's defaults."
-        ) from error
+        raise JobError(f"{file} cannot be read: {error}.", "Mend the file, or delete it to use the family's defaults.") from error

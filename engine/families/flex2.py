@@ -115,6 +115,8 @@ def resized(mask: Tensor, rng: torch.Generator) -> Tensor:
     """B1HW of 0 and 1: what is 1 grown or shrunk a little at its edges, by up to a fortieth of the width."""
     sizes = range(1, max(3, int(mask.shape[-1] * 0.05)) + 1, 2)
     drawn = torch.randint(len(sizes), (len(mask),), generator=rng, device=rng.device)
-    around = torch.stack([avg_pool2d(mask, size, 1, size // 2, count_include_pad=False) for size in sizes])[drawn, torch.arange(len(mask), device=rng.device)]
+    around = torch.stack([avg_pool2d(mask, size, 1, size // 2, count_include_pad=False) for size in sizes])[
+        drawn, torch.arange(len(mask), device=rng.device)
+    ]
     level = 0.2 + 0.6 * torch.rand(len(mask), 1, 1, 1, generator=rng, device=rng.device)
     return torch.where((drawn == 0).view(-1, 1, 1, 1), mask, (around > level).to(mask))

@@ -51,7 +51,10 @@ class Flex2Pipeline(FluxPipeline):
         def show(_: torch.nn.Module, arguments: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
             noisy = given["hidden_states"]
             empty = torch.zeros_like(noisy)
-            parts = [torch.cat([empty, torch.ones_like(noisy[..., :4])], dim=2) if kept is None else kept, empty if control is None else control]
+            parts = [
+                torch.cat([empty, torch.ones_like(noisy[..., :4])], dim=2) if kept is None else kept,
+                empty if control is None else control,
+            ]
             beside = [part.to(noisy).expand(len(noisy), -1, -1) for part in parts]
             return arguments, {**given, "hidden_states": torch.cat([noisy, *beside], dim=2)}
 

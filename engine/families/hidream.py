@@ -25,9 +25,7 @@ class HiDream(ModelFamily):
 
     def encode_prompts(self, prompts, pictures=()):
         length = self.defaults.max_sequence_length or 128
-        t5, _, llama, _, pooled, _ = self.pipe.encode_prompt(
-            list(prompts), do_classifier_free_guidance=False, max_sequence_length=length
-        )
+        t5, _, llama, _, pooled, _ = self.pipe.encode_prompt(list(prompts), do_classifier_free_guidance=False, max_sequence_length=length)
         return {"prompt_embeds_t5": t5, "prompt_embeds_llama3": llama.transpose(0, 1), "pooled_prompt_embeds": pooled}
 
     def predict(self, noisy, sigma, cond):

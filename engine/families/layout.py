@@ -25,7 +25,9 @@ def unpack(tokens: Tensor, *, like: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode_by_token(vae: AutoencoderKLFlux2, pixels: Tensor, pack: Callable[[Tensor], Tensor], unpack: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+def encode_by_token(
+    vae: AutoencoderKLFlux2, pixels: Tensor, pack: Callable[[Tensor], Tensor], unpack: Callable[..., Tensor]
+) -> tuple[Tensor, Tensor]:
     """Mean and deviation BCHW, normalised by what the autoencoder knows of each number of a token, in the order of ``pack``."""
     posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
     shift, scale = vae.bn.running_mean, (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()

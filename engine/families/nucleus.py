@@ -17,9 +17,7 @@ class NucleusImage(ModelFamily):
     name = "nucleus_image"
     pipeline_class = NucleusMoEImagePipeline
     # the routed experts are no layers but blocks of numbers
-    lora_targets = (
-        r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|add_[kv]_proj|to_out\.0)|img_mlp\.(shared_expert\.)?net\.(0\.proj|2))"
-    )
+    lora_targets = r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|add_[kv]_proj|to_out\.0)|img_mlp\.(shared_expert\.)?net\.(0\.proj|2))"
     text_batch = 1
 
     @classmethod

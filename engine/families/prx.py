@@ -19,7 +19,9 @@ class Prx(ModelFamily):
         try:
             words, mask = self.pipe._tokenize_prompts(list(prompts), encoder.device)
         except NameError as error:  # diffusers (0.42) takes for granted that it is there
-            raise JobError(f"{self.title} mends prompts with the package ftfy, which is not installed.", "Install ftfy into Darkroom's environment.") from error
+            raise JobError(
+                f"{self.title} mends prompts with the package ftfy, which is not installed.", "Install ftfy into Darkroom's environment."
+            ) from error
         features = encoder(input_ids=words, attention_mask=mask, output_hidden_states=True)["last_hidden_state"]
         return {"prompt_embeds": features, "prompt_attention_mask": mask}
 

@@ -13,9 +13,7 @@ CLIP = r"(text_model\.)?encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.
 class UNetFamily(ModelFamily):
     """A UNet that reads the latents as they are, and the timestep that its scheduler counts."""
 
-    lora_targets = (
-        r".*attentions\.\d+\.(proj_in|proj_out|transformer_blocks\.\d+\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2)))"
-    )
+    lora_targets = r".*attentions\.\d+\.(proj_in|proj_out|transformer_blocks\.\d+\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2)))"
     denoiser_part = "unet"
     default_form = "kohya"
     objective = "denoising"

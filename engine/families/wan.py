@@ -42,9 +42,7 @@ class Wan21(ModelFamily):
         return self.ask(self.denoiser, noisy, sigma, cond)
 
     def ask(self, denoiser, noisy, sigma, cond):
-        return denoiser(
-            hidden_states=noisy, timestep=sigma * TIMESTEPS, encoder_hidden_states=cond["prompt_embeds"], return_dict=False
-        )[0]
+        return denoiser(hidden_states=noisy, timestep=sigma * TIMESTEPS, encoder_hidden_states=cond["prompt_embeds"], return_dict=False)[0]
 
 
 class Wan22Small(Wan21):
@@ -59,9 +57,7 @@ class Wan22Small(Wan21):
             later = is_later(noisy)
             noisy, level = torch.where(later, noisy, shown[0][:, :, :1]), level * later
         times = level[:, 0, :, ::2, ::2].flatten(1) * TIMESTEPS
-        return self.denoiser(
-            hidden_states=noisy, timestep=times, encoder_hidden_states=cond["prompt_embeds"], return_dict=False
-        )[0]
+        return self.denoiser(hidden_states=noisy, timestep=times, encoder_hidden_states=cond["prompt_embeds"], return_dict=False)[0]
 
     def counts(self, noisy, cond):
         # what is shown is not to be guessed

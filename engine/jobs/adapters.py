@@ -85,7 +85,9 @@ def _a_t2i_unless_said(value: Any) -> Any:
     return {"type": "t2i", **value} if isinstance(value, Mapping) else value
 
 
-AdapterSection = Annotated[ControlNet | T2i | ControlLora | IpAdapter | Redux, Field(discriminator="type"), BeforeValidator(_a_t2i_unless_said)]
+AdapterSection = Annotated[
+    ControlNet | T2i | ControlLora | IpAdapter | Redux, Field(discriminator="type"), BeforeValidator(_a_t2i_unless_said)
+]
 WHERE = (
     "control_net is for Stable Diffusion 1.5 to 3.5 and FLUX.1, t2i and ip for Stable Diffusion 1.5 to XL, control_lora and redux for FLUX.1; "
     "an edit model takes control pictures by itself."

@@ -108,7 +108,6 @@ class ModelSection(Strict):
     compile: Literal["blocks"] | None = None
     """blocks: compile the blocks that the denoiser repeats. The first step of each picture size takes minutes, the others are faster."""
 
-
     @model_validator(mode="before")
     @classmethod
     def _adapter_after_the_bar(cls, given: Any) -> Any:

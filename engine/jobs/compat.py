@@ -145,7 +145,9 @@ class _Reader:
         if first:
             own = self.sample(as_section(first, "first_sample"))
             job["first_sample"] = {key: value for key, value in own.items() if key in SampleSettings.model_fields}
-        job["save"] = self.save(as_section(parts["save"], "save"), whole=job["network"]["type"] == "full" or job["train"].get("merge_network_on_save", False))
+        job["save"] = self.save(
+            as_section(parts["save"], "save"), whole=job["network"]["type"] == "full" or job["train"].get("merge_network_on_save", False)
+        )
         job["logging"] = self.section("logging", given_in(as_section(parts["logging"], "logging")) | logging, "logging.")
         if self.idle:
             self.note(f"These keys have no effect here: {', '.join(self.idle)}.", "Darkroom decides them by itself.")
@@ -211,7 +213,8 @@ class _Reader:
             given.pop("embedding_lr", None)
         if given.pop("unload_text_encoder", False):
             self.note("train.unload_text_encoder makes AI Toolkit train with the trigger words alone; here the captions are used.")
-        if (arch or "").split(":")[0] not in ("flux", "flux_schnell", "flux_kontext"):  # its app always writes one; of these families, Flex is always trained so
+        # its app always writes one; of these families, Flex is always trained so
+        if (arch or "").split(":")[0] not in ("flux", "flux_schnell", "flux_kontext"):
             given.pop("bypass_guidance_embedding", None)
         if given.get("max_denoising_steps") == 1000:
             del given["max_denoising_steps"]
@@ -251,5 +254,8 @@ class _Reader:
             given["save_every"] = None
         if given["max_step_saves_to_keep"] == 0:
             given["max_step_saves_to_keep"] = 10000
-            self.note("save.max_step_saves_to_keep: with 0 AI Toolkit keeps all checkpoints, and so does this job.", "In a Darkroom job, 0 keeps only the final one.")
+            self.note(
+                "save.max_step_saves_to_keep: with 0 AI Toolkit keeps all checkpoints, and so does this job.",
+                "In a Darkroom job, 0 keeps only the final one.",
+            )
         return self.section("save", given, "save.")

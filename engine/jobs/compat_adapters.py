@@ -20,13 +20,18 @@ ELSEWHERE = {
 Section = dict[str, Any]
 
 
-def read_adapter(given: Section, train: Section, sample: Section, lora: Callable[[Section], Section], note: Callable[[str], None]) -> Section:
+def read_adapter(
+    given: Section, train: Section, sample: Section, lora: Callable[[Section], Section], note: Callable[[str], None]
+) -> Section:
     """The section. What ``train`` and ``sample`` say of it is taken out of them, and put where it is here; ``lora`` reads a network section."""
     kind = str(given.pop("type", "t2i"))
     if kind not in KINDS:
         raise JobError(f"adapter.type {kind} is not supported yet.", ELSEWHERE.get(kind, f"Supported are {', '.join(KINDS)}."))
     if not given.pop("train", False):
-        raise JobError("adapter.train: false asks for an adapter that helps a training and does not learn, which is not supported yet.", "Set it to true, or take adapter out.")
+        raise JobError(
+            "adapter.train: false asks for an adapter that helps a training and does not learn, which is not supported yet.",
+            "Set it to true, or take adapter out.",
+        )
     fields = KINDS[kind].model_fields
     kept: Section = {"type": kind}
     if (network := given.pop("lora_config", None)) and "lora_config" in fields:

@@ -12,7 +12,19 @@ TYPES = ("locon", "lora")
 _CONV = {"fixed": 32, "threshold": 0, "ratio": 0.5, "quantile": 0.5}
 """Mode → its number for convolutions where none is given."""
 _KEPT = ("mode", "linear", "conv", "extract_unet", "extract_text_encoder")
-_ELSEWHERE = {"type", "filename", "output_path", "output_folder", "device", "name", "process", "base_model", "extract_model", "is_v2", "dtype"}
+_ELSEWHERE = {
+    "type",
+    "filename",
+    "output_path",
+    "output_folder",
+    "device",
+    "name",
+    "process",
+    "base_model",
+    "extract_model",
+    "is_v2",
+    "dtype",
+}
 _IDLE = {"use_sparse_bias": False, "sparsity": 0.98, "disable_cp": False}
 """What asks for tensors that no other program reads, and the value that asks for nothing."""
 
@@ -38,7 +50,10 @@ def read_extract(config: Mapping[str, Any], name: str, note: Callable[..., None]
         kept.pop("conv", None)
     for key, value in given.items():
         if key not in _KEPT and key not in _ELSEWHERE and value != _IDLE.get(key):
-            note(f"{key} is left out." if key in _IDLE else f"{key} is not a known key and is left out.", "" if key in _IDLE else "Check its spelling.")
+            note(
+                f"{key} is left out." if key in _IDLE else f"{key} is not a known key and is left out.",
+                "" if key in _IDLE else "Check its spelling.",
+            )
     if given.get("filename") or given.get("output_path"):
         note("The file gets the name of the run, in its folder; filename and output_path are left out.")
     return {

@@ -111,7 +111,9 @@ LATER: Keys = {
 }  # fmt: skip
 
 MODEL_KWARGS = {
-    "control_image_max_pixels", "use_image_refiner", "vlm_max_pixels",
+    "control_image_max_pixels",
+    "use_image_refiner",
+    "vlm_max_pixels",
 }
 """Of its model.model_kwargs, those that no family here has."""
 
@@ -131,8 +133,7 @@ SUBJECTS = {"mask": ("auto_mask", "mask_path"), "sapiens2_mask": ("auto_mask", "
 
 REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     # without them something else would be trained → the value that changes nothing, and what they ask for
-    "process": {
-    },
+    "process": {},
     "model": {},
     "network": {},
     "train": {},

@@ -16,7 +16,9 @@ Note = Callable[..., None]
 
 _OTHER_NOISE = "puts parts of pictures into the noise; a sampler starts from plain noise, and never sees that."
 _PLAIN_NOISE = "Take noise_offset, random_noise_shift or random_noise_multiplier, which keep the noise a noise."
-_OTHER_SCALE = "shows the model latents of another strength than those that a sampler asks it about, so pictures come out too pale or too harsh."
+_OTHER_SCALE = (
+    "shows the model latents of another strength than those that a sampler asks it about, so pictures come out too pale or too harsh."
+)
 _CONTRAST = "Change the contrast of the pictures themselves: augmentations with RandomBrightnessContrast."
 
 UNWISE: dict[str, dict[str, tuple[Any, str, str]]] = {
@@ -78,7 +80,10 @@ def read_objectives(given: Section, note: Note) -> Section:
     given = {**given}
     if given.get("loss_type") == "mean_flow":
         given |= {"loss_type": "mse", "mean_flow": True}
-        note("train.loss_type mean_flow is our mean_flow: the way to the picture in one step, from every noise level.", "Draw its samples with sample_steps 1.")
+        note(
+            "train.loss_type mean_flow is our mean_flow: the way to the picture in one step, from every noise level.",
+            "Draw its samples with sample_steps 1.",
+        )
     _read_guidance(given, note)
     if given.pop("train_turbo", False):
         given["t0_loss_target"] = True
@@ -90,7 +95,9 @@ def read_objectives(given: Section, note: Note) -> Section:
     if target == "source":
         note("train.loss_target source is the plain loss: its weights undo what it changes.")
     elif target != "noise":
-        raise JobError(f"train.loss_target {target} is not here: it needs every picture with and without its augmentations.", "Leave it out.")
+        raise JobError(
+            f"train.loss_target {target} is not here: it needs every picture with and without its augmentations.", "Leave it out."
+        )
     if given.pop("t0_velocity_equiv_weight", False) and given.pop("t0_loss_target", False):
         note("train.t0_loss_target with t0_velocity_equiv_weight is the plain loss: the one undoes the other.")
     if given.pop("single_item_batching", False):
@@ -117,6 +124,13 @@ def read_captions(train: Section, datasets: list[Section], note: Note) -> list[S
     if dropped := train.pop("prompt_dropout_prob", 0) or 0:
         datasets = [{**one, "caption_dropout_rate": 1 - (1 - (one.get("caption_dropout_rate") or 0)) * (1 - dropped)} for one in datasets]
     if train.pop("short_and_long_captions", False):
-        note("train.short_and_long_captions shows each picture with both captions at once there; here they take turns.", "A step takes half the time, so take twice the steps.")
-        datasets = [again for one in datasets for again in ([one] if one.get("is_reg") else [{**one, "use_short_captions": short} for short in (False, True)])]
+        note(
+            "train.short_and_long_captions shows each picture with both captions at once there; here they take turns.",
+            "A step takes half the time, so take twice the steps.",
+        )
+        datasets = [
+            again
+            for one in datasets
+            for again in ([one] if one.get("is_reg") else [{**one, "use_short_captions": short} for short in (False, True)])
+        ]
     return datasets

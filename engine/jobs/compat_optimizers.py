@@ -35,6 +35,8 @@ def read_schedule(given: Section, note: Note) -> None:
     warmup = further.pop("num_warmup_steps", 1000 if given.get("lr_scheduler") == "constant_with_warmup" else 0)
     given.setdefault("lr_warmup_steps", warmup)
     if given.get("lr_scheduler") == "linear":
-        note("train.lr_scheduler linear lets the learning rate rise in AI Toolkit; here it falls to nothing.", "Set constant to avoid both.")
+        note(
+            "train.lr_scheduler linear lets the learning rate rise in AI Toolkit; here it falls to nothing.", "Set constant to avoid both."
+        )
     if further:
         given["lr_scheduler_params"] = further

@@ -20,7 +20,10 @@ def read_pairs(slider: Section, train: Section, note: Callable[..., None]) -> tu
         )
     strengths = {float(one.get(key, one.get("network_weight", 1.0))) for one in given for key in ("pos_weight", "neg_weight")}
     if len(strengths) > 1:
-        raise JobError("slider.datasets asks for several strengths.", "Set network_weight to the same number in all of them; pos_weight and neg_weight are left out then.")
+        raise JobError(
+            "slider.datasets asks for several strengths.",
+            "Set network_weight to the same number in all of them; pos_weight and neg_weight are left out then.",
+        )
     for key, value in slider.items():
         if value and key in ("additional_losses", "weight_jitter"):
             note(f"slider.{key} is left out: the result will differ.")

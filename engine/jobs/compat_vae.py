@@ -19,8 +19,30 @@ _DEFAULTS: Section = {
 }  # fmt: skip
 """What it takes where a key is left out and ours would be something else; and what it does not have."""
 _DTYPES = {"float32": "fp32", "float": "fp32", "fp32": "fp32", "bfloat16": "bf16", "bf16": "bf16", "float16": "auto", "fp16": "auto"}
-_IDLE = {"device", "name", "log_every", "sample_every", "sample_sources", "sample_resolution", "log_dir", "training_folder", "performance_log_every", "content_folder"}
-_OTHER_LOSSES = ("style_weight", "content_weight", "clip_weight", "mv_loss_weight", "tv_weight", "ltv_weight", "lpm_weight", "lpips_weight", "pattern_weight", "dropout")
+_IDLE = {
+    "device",
+    "name",
+    "log_every",
+    "sample_every",
+    "sample_sources",
+    "sample_resolution",
+    "log_dir",
+    "training_folder",
+    "performance_log_every",
+    "content_folder",
+}
+_OTHER_LOSSES = (
+    "style_weight",
+    "content_weight",
+    "clip_weight",
+    "mv_loss_weight",
+    "tv_weight",
+    "ltv_weight",
+    "lpm_weight",
+    "lpips_weight",
+    "pattern_weight",
+    "dropout",
+)
 _ELSEWHERE = {
     "eq_vae": "latents that turn and grow with the picture", "target_latent_vae_path": "the latents of another autoencoder", "random_scaling": "pictures of changing size",
     "only_if_contains": "a part of the weights", "vae_config": "another shape",
@@ -38,15 +60,23 @@ def read_vae(given: Section, name: str, note: Callable[..., None]) -> Section:
         if given.pop(key, None):
             raise JobError(f"{key} asks for {what}, which is not supported.", "Take it out to train without.")
     if given.pop("blocks_to_train", ["all"]) not in (["all"], "all"):
-        raise JobError("blocks_to_train asks for a part of the weights, which is not supported.", "Take it out; train_encoder: false trains the decoder alone.")
+        raise JobError(
+            "blocks_to_train asks for a part of the weights, which is not supported.",
+            "Take it out; train_encoder: false trains the decoder alone.",
+        )
     if "max_steps" not in given:
-        raise JobError("max_steps is missing: here steps are counted, not rounds over the pictures.", "Set max_steps; epochs is that times the batch size over the number of pictures.")
+        raise JobError(
+            "max_steps is missing: here steps are counted, not rounds over the pictures.",
+            "Set max_steps; epochs is that times the batch size over the number of pictures.",
+        )
     if not (path := given.pop("vae_path", None)):
         raise JobError("vae_path is missing.", "Name the folder of the autoencoder to begin with.")
     train = {**_DEFAULTS, **{ours: given.pop(key) for key, ours in _NAMES.items() if key in given}}
     train["dtype"] = _DTYPES.get(str(given.pop("dtype", "float32")), "auto")
     if given.pop("optimizer", "adam") not in ("adam", "adamw") or given.pop("optimizer_params", None):
-        note("optimizer and optimizer_params are left out: autoencoders are trained with AdamW, whose rate rises at first and falls along a cosine.")
+        note(
+            "optimizer and optimizer_params are left out: autoencoders are trained with AdamW, whose rate rises at first and falls along a cosine."
+        )
     given.pop("epochs", None)
     critic, strength = given.pop("critic", None) or {}, given.pop("critic_weight", 1.0)
     if given.pop("use_critic", False):
@@ -54,11 +84,21 @@ def read_vae(given: Section, name: str, note: Callable[..., None]) -> Section:
         note("The critic learns by hinge loss, and its other settings are left out.")
     for key in _OTHER_LOSSES:
         if given.pop(key, 0):
-            hint = "Set train.perceptual_weight and train.perceptual_model of our job." if key in ("lpips_weight", "style_weight", "content_weight") else ""
+            hint = (
+                "Set train.perceptual_weight and train.perceptual_model of our job."
+                if key in ("lpips_weight", "style_weight", "content_weight")
+                else ""
+            )
             note(f"{key} is left out: the result will differ.", hint)
     for key in sorted(set(given) - _IDLE - {"datasets"}):
         note(f"{key} is not a known key and is left out.", "Check its spelling.")
-    return {"kind": "vae", "name": name, "vae_path": path, "datasets": [{"path": _path(one)} for one in given.get("datasets") or []], "train": train}
+    return {
+        "kind": "vae",
+        "name": name,
+        "vae_path": path,
+        "datasets": [{"path": _path(one)} for one in given.get("datasets") or []],
+        "train": train,
+    }
 
 
 def _path(dataset: Any) -> Any:

@@ -31,9 +31,14 @@ def _read(section: str, given: Any, note: Callable[..., None]) -> Section:
         elif key == "save_format" and value in ("safetensors", None):
             continue
         elif key == "save_format":
-            note(f"{section}.save_format {value} is left out: files that can run code are not written.", "The file is a .safetensors, which all tools read.")
+            note(
+                f"{section}.save_format {value} is left out: files that can run code are not written.",
+                "The file is a .safetensors, which all tools read.",
+            )
         elif key == "trigger_class_name":
-            note(f"{section}.trigger_class_name has no effect: it is for train.inverted_mask_prior, which does not go together with an embedding here.")
+            note(
+                f"{section}.trigger_class_name has no effect: it is for train.inverted_mask_prior, which does not go together with an embedding here."
+            )
         else:
             note(f"{section}.{key} is not a known key and is left out.", "Check its spelling.")
     return kept

@@ -29,7 +29,9 @@ Size = Annotated[list[Annotated[int, Field(ge=16, le=8192)]], Field(min_length=2
 
 def _as_sizes(value: Any) -> Any:
     if value is False:
-        raise ValueError("false is AI Toolkit's way to ask for squares. Set square_crop: true, and upscale: true to enlarge small pictures.")
+        raise ValueError(
+            "false is AI Toolkit's way to ask for squares. Set square_crop: true, and upscale: true to enlarge small pictures."
+        )
     return [] if value in (None, True) else [value] if isinstance(value, list) and value and isinstance(value[0], int) else value
 
 

@@ -19,9 +19,7 @@ class Adapter(Strict):
     type: str
     rank: Annotated[int, Field(ge=1, le=1024, validation_alias=AliasChoices("rank", "linear"))] = 16
     """Size of the update. 16 suits a character, 32 to 64 a style."""
-    alpha: Annotated[
-        float | None, Field(gt=0, validation_alias=AliasChoices("alpha", "linear_alpha"))
-    ] = None
+    alpha: Annotated[float | None, Field(gt=0, validation_alias=AliasChoices("alpha", "linear_alpha"))] = None
     """Scale of the update; the update is multiplied by alpha / rank. Left out: the same as rank."""
     conv: Annotated[int | None, Field(ge=1, le=1024)] = None
     """Size of the update of 3x3 convolutions, in models that have them. Left out: they are not trained."""

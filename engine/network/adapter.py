@@ -65,9 +65,7 @@ class AdapterNetwork(Network):
                 self.inject(module, inside)
             self._layers |= {f"{part}.{name}": module.get_submodule(name) for name in inside}
         leave_out(self._layers.values(), settings.module_dropout)
-        super().__init__(
-            {f"{path}.{end}": weight for path, layer in self._layers.items() for end, weight in self.weights(layer).items()}
-        )
+        super().__init__({f"{path}.{end}": weight for path, layer in self._layers.items() for end, weight in self.weights(layer).items()})
 
     @abstractmethod
     def inject(self, module: nn.Module, sizes: Mapping[str, Size]) -> None:
@@ -89,9 +87,7 @@ class AdapterNetwork(Network):
         """What is to be said where other tools find only some of the layers in a file of this form."""
         return unread({_file_path(name): self.kind for name in self._layers}, form, self.family)
 
-    def save(
-        self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form, part: str | None = None
-    ) -> None:
+    def save(self, path: Path, metadata: Mapping[str, str], dtype: Dtype, form: Form, part: str | None = None) -> None:
         """``part``: only this part of the model, for the forms that have a file for each of two experts."""
         ours = {name: tensor for name, tensor in self._canonical().items() if part in (None, name.split(".")[0])}
         if part:  # alone in its file, an expert is called as if there were no other
@@ -152,7 +148,9 @@ class AdapterNetwork(Network):
         tensors: dict[str, Tensor] = {}
         for name, layer in self._layers.items():
             path = _file_path(name)
-            tensors |= {f"{path}.{end}": weight.detach().cpu() if on_cpu else weight.detach() for end, weight in self.weights(layer).items()}
+            tensors |= {
+                f"{path}.{end}": weight.detach().cpu() if on_cpu else weight.detach() for end, weight in self.weights(layer).items()
+            }
             if (alpha := self.alpha(layer)) is not None:
                 tensors[f"{path}.alpha"] = torch.tensor(alpha, dtype=torch.float32)
         return tensors

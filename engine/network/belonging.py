@@ -11,7 +11,10 @@ from .keys import family_of
 
 def family_hint(metadata: Mapping[str, str]) -> str | None:
     """The family that the texts of a header name, in kohya's words, AI Toolkit's or Darkroom's own."""
-    said = {metadata.get("modelspec.architecture", "").removesuffix("/lora").removesuffix("/textual-inversion"), metadata.get("ss_base_model_version", "")} - {""}
+    said = {
+        metadata.get("modelspec.architecture", "").removesuffix("/lora").removesuffix("/textual-inversion"),
+        metadata.get("ss_base_model_version", ""),
+    } - {""}
     for name, info in FAMILIES.items():
         names = {name, *info.arch_names, *((info.kohya.architecture, info.kohya.version) if info.kohya else ())}
         if said & names:

@@ -24,9 +24,7 @@ def choose(names: Sequence[str], only: Sequence[str], ignore: Sequence[str], sec
     chosen = [name for name in names if not only or any(_has(name, fragment) for fragment in only)]
     chosen = [name for name in chosen if not any(_has(name, fragment) for fragment in ignore)]
     if not chosen:
-        raise JobError(
-            "Nothing is left to train.", f"Loosen {section}.only_if_contains or {section}.ignore_if_contains."
-        )
+        raise JobError("Nothing is left to train.", f"Loosen {section}.only_if_contains or {section}.ignore_if_contains.")
     return chosen
 
 

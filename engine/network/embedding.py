@@ -124,7 +124,10 @@ class EmbeddingNetwork(Network):
         tensors = {self.keys[part]: table.rows.detach().cpu().to(DTYPES[dtype]) for part, table in self._tables.items()}
         if len(tensors) == 1:
             tensors = {self.settings.trigger if form == "diffusers" else ALONE: tensor for tensor in tensors.values()}
-        texts = {key: text.removesuffix("/lora") + "/textual-inversion" if key == "modelspec.architecture" else text for key, text in metadata.items()}
+        texts = {
+            key: text.removesuffix("/lora") + "/textual-inversion" if key == "modelspec.architecture" else text
+            for key, text in metadata.items()
+        }
         write_safetensors(path, tensors, texts | {"format": "pt", "modelspec.trigger_phrase": self.settings.trigger})
 
     def load(self, path: Path, part: str | None = None) -> None:
@@ -132,7 +135,9 @@ class EmbeddingNetwork(Network):
         if len(tensors) == len(self._tables) == 1:
             tensors = dict(zip(self.keys.values(), tensors.values(), strict=True))
         if odd := sorted(set(tensors) ^ set(self.keys.values())):
-            raise JobError(f"{path.name} is no embedding for this model: {odd[0]} is in only one of them.", "It was made for another model family.")
+            raise JobError(
+                f"{path.name} is no embedding for this model: {odd[0]} is in only one of them.", "It was made for another model family."
+            )
         for own, table in self._tables.items():
             copy_into(table.rows, tensors[self.keys[own]], f"The word in {own}")
 
@@ -156,7 +161,9 @@ class EmbeddingNetwork(Network):
         table = encoder.get_input_embeddings()
         start = self._first_rows(table, tokenizer)
         if taken := next((word for word in self.words if word in tokenizer.get_vocab()), None):
-            raise JobError(f"embedding.trigger: {taken!r} is a word that the text encoder has already.", "Choose a word that means nothing yet.")
+            raise JobError(
+                f"embedding.trigger: {taken!r} is a word that the text encoder has already.", "Choose a word that means nothing yet."
+            )
         tokenizer.add_tokens(self.words)
         first = tokenizer.convert_tokens_to_ids(self.words)[0]
         grown = GrownTable(table, nn.Parameter(start), first)
@@ -167,7 +174,10 @@ class EmbeddingNetwork(Network):
         """Those of the first words, spread evenly over the tokens [T, D]."""
         ids = tokenizer(self.settings.init_words, add_special_tokens=False).input_ids
         if not ids:
-            raise JobError(f"embedding.init_words: {self.settings.init_words!r} are no words for the text encoder.", "Write what it is, for example: woman.")
+            raise JobError(
+                f"embedding.init_words: {self.settings.init_words!r} are no words for the text encoder.",
+                "Write what it is, for example: woman.",
+            )
         count = self.settings.tokens
         chosen = [ids[index * len(ids) // count] for index in range(count)]
         return table.weight.detach()[chosen].clone().float()

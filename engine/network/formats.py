@@ -76,9 +76,7 @@ _FLAT = r"(?:lora_unet_|lora_transformer_|lycoris_)(.+)"
 def form_of(names: Iterable[str]) -> str:
     """What the names of a file look like; "unknown" if like nothing in the table."""
     names = list(names)
-    return next(
-        (form for form, pattern in FORMS.items() if any(re.match(pattern, name) for name in names)), "unknown"
-    )
+    return next((form for form, pattern in FORMS.items() if any(re.match(pattern, name) for name in names)), "unknown")
 
 
 def to_form(tensors: Mapping[str, Tensor], form: Form, family: str | None) -> dict[str, Tensor]:
@@ -200,9 +198,7 @@ def file_layers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
     try:
         values = json.loads(metadata.get(ADAPTER_METADATA) or "{}")
     except ValueError as error:
-        raise JobError(
-            f"The header's {ADAPTER_METADATA} is not valid JSON.", "The file is damaged: get it again."
-        ) from error
+        raise JobError(f"The header's {ADAPTER_METADATA} is not valid JSON.", "The file is damaged: get it again.") from error
     changed: dict[str, Update] = {}
     for path, layer in layers.items():
         part, _, name = path.partition(".")
@@ -219,9 +215,7 @@ def file_layers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
 def _renamed(layers: Mapping[str, Update], form: Form, family: str) -> dict[str, Update]:
     dialect = dialect_of(family)
     if len(experts := {found[1] for path in layers if (found := re.fullmatch(_DENOISER, path))}) > 1:
-        raise JobError(
-            f"The {_TITLES[form]} form has one file for each of {' and '.join(sorted(experts))}.", "Save them one by one."
-        )
+        raise JobError(f"The {_TITLES[form]} form has one file for each of {' and '.join(sorted(experts))}.", "Save them one by one.")
     named: dict[str, Update] = {}
     fused: dict[str, tuple[tuple[int | Fraction, ...], dict[int, Layer]]] = {}
     for path, layer in layers.items():
@@ -257,9 +251,7 @@ def _text_name(path: str, form: Form, dialect: Dialect) -> str:
 
 
 def _nameless(path: str, form: Form) -> JobError:
-    return JobError(
-        f"The layer {path} has no name in {_TITLES[form]} that is known here.", "Save it in the diffusers form."
-    )
+    return JobError(f"The layer {path} has no name in {_TITLES[form]} that is known here.", "Save it in the diffusers form.")
 
 
 def _from_names(layers: Mapping[str, Update], hint: str | None, modules: Iterable[str]) -> dict[str, Update]:

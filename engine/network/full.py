@@ -27,11 +27,7 @@ class FullNetwork(Network):
         self, modules: Mapping[str, nn.Module], only: Sequence[str] = (), ignore: Sequence[str] = (), dtype: torch.dtype = torch.float32
     ):
         self.modules = dict(modules)
-        weights = {
-            f"{part}.{name}": weight
-            for part, module in modules.items()
-            for name, weight in module.named_parameters()
-        }
+        weights = {f"{part}.{name}": weight for part, module in modules.items() for name, weight in module.named_parameters()}
         chosen = choose(list(weights), only, ignore, "model")
         for module in modules.values():
             module.requires_grad_(False)
@@ -46,9 +42,7 @@ class FullNetwork(Network):
     def load(self, path: Path, part: str | None = None) -> None:
         for one, module in self._chosen(part).items():
             tensors = {
-                name: tensor
-                for file in sorted((path / one).glob("*.safetensors"))
-                for name, tensor in read_safetensors(file).items()
+                name: tensor for file in sorted((path / one).glob("*.safetensors")) for name, tensor in read_safetensors(file).items()
             }
             if not tensors:
                 raise JobError(
@@ -68,9 +62,7 @@ class FullNetwork(Network):
         return self.modules if part is None else {part: self.modules[part]}
 
     def disabled(self) -> contextlib.AbstractContextManager[None]:
-        raise JobError(
-            "All weights are trained, so the base model is not there any more.", "Set network.type to lora."
-        )
+        raise JobError("All weights are trained, so the base model is not there any more.", "Set network.type to lora.")
 
     def scaled(self, multiplier: float) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()

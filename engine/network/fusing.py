@@ -34,8 +34,7 @@ def fuse(name: str, parts: Mapping[int, Layer], rows: Sequence[int | Fraction]) 
         first = next(iter(parts.values()))
     shared = all(part.alpha == first.alpha and torch.equal(part.down, first.down) for part in parts.values())
     ups = [
-        parts[i].up if i in parts else first.up.new_zeros(int(height * width), first.rank if shared else 0)
-        for i, height in enumerate(rows)
+        parts[i].up if i in parts else first.up.new_zeros(int(height * width), first.rank if shared else 0) for i, height in enumerate(rows)
     ]
     if shared:
         return Layer(first.down, torch.cat(ups), first.alpha)
@@ -61,14 +60,9 @@ def cut(name: str, layer: Update, rows: Sequence[int | Fraction]) -> dict[int, U
     ups = {i: up for i, up in ups.items() if up.any()} or ups
     each, rest = divmod(layer.rank, len(ups))
     blocks = {i: slice(k * each, (k + 1) * each) for k, i in enumerate(ups)}
-    if not rest and torch.equal(
-        torch.block_diag(*(up[:, blocks[i]] for i, up in ups.items())), torch.cat(list(ups.values()))
-    ):
+    if not rest and torch.equal(torch.block_diag(*(up[:, blocks[i]] for i, up in ups.items())), torch.cat(list(ups.values()))):
         alpha = layer.alpha * each / layer.rank
-        return {
-            i: Layer(layer.down[blocks[i]].contiguous(), up[:, blocks[i]].contiguous(), alpha)
-            for i, up in ups.items()
-        }
+        return {i: Layer(layer.down[blocks[i]].contiguous(), up[:, blocks[i]].contiguous(), alpha) for i, up in ups.items()}
     own = {i: up.flatten(1).any(dim=0) for i, up in ups.items()}
     if all(columns.any() for columns in own.values()) and sum(columns.int() for columns in own.values()).max() <= 1:
         return {i: Layer(layer.down[own[i]], up[:, own[i]], layer.alpha * int(own[i].sum()) / layer.rank) for i, up in ups.items()}

@@ -111,11 +111,7 @@ class Layer(Update):
 
     def folded(self) -> Layer:
         """The same update with a scale of 1."""
-        return (
-            self
-            if self.alpha == self.rank
-            else replace(self, up=self.up * self.scale, alpha=float(self.rank))
-        )
+        return self if self.alpha == self.rank else replace(self, up=self.up * self.scale, alpha=float(self.rank))
 
     def delta(self) -> Tensor:
         return (self.up.flatten(1) @ self.down.flatten(1) * self.scale).reshape(-1, *self.down.shape[1:])
@@ -179,9 +175,7 @@ def split(tensors: Mapping[str, Tensor]) -> dict[str, Update]:
     return {path: _layer(path, parts) for path, parts in sorted(found.items())}
 
 
-def join(
-    layers: Mapping[str, Update], endings: tuple[str, str] = PEFT, alpha: bool = True
-) -> dict[str, Tensor]:
+def join(layers: Mapping[str, Update], endings: tuple[str, str] = PEFT, alpha: bool = True) -> dict[str, Tensor]:
     """Tensors by name; the opposite of ``split``. Without alphas those of LoRAs are left out: fold them before."""
     tensors: dict[str, Tensor] = {}
     for path, layer in layers.items():

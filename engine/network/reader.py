@@ -33,9 +33,7 @@ def read_header(path: Path) -> tuple[dict[str, dict], dict[str, str]]:
     except FileNotFoundError:
         raise JobError(f"There is no file {path}.", "Check the path.") from None
     except OSError as error:
-        raise JobError(
-            f"{path} cannot be read: {error.strerror or error}.", "Check its permissions."
-        ) from error
+        raise JobError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
     if size == 0:
         raise JobError(f"{path.name} is empty.", _AGAIN)
     if size < 8 or length > _LARGEST_HEADER or not text.startswith(b"{"):
@@ -60,9 +58,7 @@ def read_lora(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise JobError(f"{path.name} holds no tensors.", _AGAIN)
     # the kinds beside plain LoRA are told apart by name when the tensors are grouped
     if not any(is_lora(name) or "lokr_" in name or "hada_" in name or "oft_" in name for name in header):
-        raise JobError(
-            f"{path.name} is not a LoRA: it has {len(header)} tensors of another kind.", _what_else(header)
-        )
+        raise JobError(f"{path.name} is not a LoRA: it has {len(header)} tensors of another kind.", _what_else(header))
     try:
         return read_safetensors(path), metadata
     except Exception as error:  # the library raises its own type, and ValueError for dtypes it does not know
@@ -71,11 +67,6 @@ def read_lora(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _what_else(header: dict[str, dict]) -> str:
     large = len(header) > 100 or any(
-        name.startswith(("model.diffusion_model.", "transformer_blocks.", "double_blocks."))
-        for name in header
+        name.startswith(("model.diffusion_model.", "transformer_blocks.", "double_blocks.")) for name in header
     )
-    return (
-        "It looks like a whole model; choose the file of a LoRA."
-        if large
-        else "Choose the .safetensors file of a LoRA."
-    )
+    return "It looks like a whole model; choose the file of a LoRA." if large else "Choose the .safetensors file of a LoRA."

@@ -48,7 +48,9 @@ def _fits(one: str, name: str, key: str) -> bool:
     try:
         return re.match(rf"(.*\.)?({one})$", name) is not None
     except re.error as error:
-        raise JobError(f"network.{key}: {one!r} is no regular expression: {error}.", "Write the end of a layer's name, for example attn.to_q.") from None
+        raise JobError(
+            f"network.{key}: {one!r} is no regular expression: {error}.", "Write the end of a layer's name, for example attn.to_q."
+        ) from None
 
 
 def pattern(names: Iterable[str]) -> str:

@@ -42,9 +42,7 @@ LISTEN_EVERY = 0.3
 class Runner:
     """Takes jobs, runs them, and says how they are. Several processes may each have one on the same database."""
 
-    def __init__(
-        self, root: Path | None = None, database: Path | None = None, execute: Execute | None = None
-    ):
+    def __init__(self, root: Path | None = None, database: Path | None = None, execute: Execute | None = None):
         """Without arguments: the output folder of the settings, the database beside them, and the engine."""
         self.root = (root or load_settings().folder("output")).resolve()
         self.queue = RunQueue(database or home() / "darkroom.db")
@@ -80,9 +78,7 @@ class Runner:
             self._check_free("train")
         record, fresh = self._admit(job, step)
         if not fresh and record.status == "running":
-            raise JobError(
-                f"{record.name} is running already.", "Watch it in the app, or stop it there first."
-            )
+            raise JobError(f"{record.name} is running already.", "Watch it in the app, or stop it there first.")
         yield from self._here(record, control or Control())
 
     def resume(self, name: str, step: int | None = None) -> None:
@@ -142,9 +138,7 @@ class Runner:
         """Begins to work through the lines, in threads. Once is enough."""
         for lane in self._wake:
             if lane not in self._lanes:
-                self._lanes[lane] = threading.Thread(
-                    target=self._serve, args=(lane,), name=f"darkroom-{lane}", daemon=True
-                )
+                self._lanes[lane] = threading.Thread(target=self._serve, args=(lane,), name=f"darkroom-{lane}", daemon=True)
                 self._lanes[lane].start()
 
     def close(self, timeout: float = 30.0) -> None:
@@ -171,9 +165,7 @@ class Runner:
         with self._lock:
             known = self.get(name)
             if known and known.folder != folder.path:
-                raise JobError(
-                    f"There is already a run named {name}, in {known.folder}.", "Choose another name."
-                )
+                raise JobError(f"There is already a run named {name}, in {known.folder}.", "Choose another name.")
             if folder.config.exists():
                 same, status = is_job(folder, job), known.status if known else status_of(folder)
                 if known and status in ("queued", "running"):
@@ -217,7 +209,9 @@ class Runner:
     def _check_fits(self, folder: RunFolder, job: Job) -> None:
         """Raises JobError where the weights of a run are none for that job: before anything of it is put aside."""
         if odd := [one for one in different(folder.job(), job) if one.startswith(_FITTING) and not one.startswith(_FIRST)]:
-            raise JobError(f"What {folder.name} has saved does not fit other settings: {'; '.join(odd[:4])}.", "Set them back, or choose another name.")
+            raise JobError(
+                f"What {folder.name} has saved does not fit other settings: {'; '.join(odd[:4])}.", "Set them back, or choose another name."
+            )
 
     def _going_on(self, name: str, step: int | None = None, more: int | None = None) -> RunRecord:
         """A run made ready to go on."""
@@ -320,9 +314,7 @@ class Runner:
         try:
             execute = self._execute or importlib.import_module("engine.execute").execute
             yield from execute(folder.job(), folder, control)
-        except (
-            Exception
-        ) as error:  # the engine itself could not be loaded, or the folder's job was changed by hand
+        except Exception as error:  # the engine itself could not be loaded, or the folder's job was changed by hand
             from ..execute import explain
 
             failed: Event = explain(error)

@@ -76,12 +76,7 @@ class RunQueue:
             "now": time.time(),
         }
         with self._transaction() as db:
-            if (
-                worker
-                and db.execute(
-                    "SELECT 1 FROM run WHERE lane = :lane AND status = 'running'", values
-                ).fetchone()
-            ):
+            if worker and db.execute("SELECT 1 FROM run WHERE lane = :lane AND status = 'running'", values).fetchone():
                 return False
             db.execute(
                 """INSERT INTO run (name, kind, folder, lane, worker, status, added, position, beat)
@@ -161,11 +156,7 @@ class RunQueue:
         now, dead = time.time(), []
         for row in running:
             mine = row["worker"] == worker
-            if (
-                row["name"] not in driven
-                if mine
-                else not is_alive(row["worker"], fresh=now - row["beat"] < STALE_AFTER)
-            ):
+            if row["name"] not in driven if mine else not is_alive(row["worker"], fresh=now - row["beat"] < STALE_AFTER):
                 self.finish(row["name"], row["worker"], "interrupted")
                 dead.append(row["name"])
         return dead
@@ -188,12 +179,7 @@ class RunQueue:
     def runs(self) -> list[RunRecord]:
         """All that are listed, the newest first."""
         with self._connection() as db:
-            return [
-                self._record(row)
-                for row in db.execute(
-                    "SELECT * FROM run WHERE status != 'removed' ORDER BY added DESC, rowid DESC"
-                )
-            ]
+            return [self._record(row) for row in db.execute("SELECT * FROM run WHERE status != 'removed' ORDER BY added DESC, rowid DESC")]
 
     def names(self) -> set[str]:
         """All that are known, those that were removed too."""

@@ -34,9 +34,7 @@ def put(source: Path, target: Path) -> None:
     for path in [source, *source.rglob("*")] if source.is_dir() else [source]:
         _flush(path)
     aside = target.with_name(f".{target.name}{_ASIDE}")
-    if (
-        target.is_dir()
-    ):  # a folder cannot be renamed over another; a kill between the two is mended by ``sweep``
+    if target.is_dir():  # a folder cannot be renamed over another; a kill between the two is mended by ``sweep``
         discard(aside)
         _rename(target, aside)
     _rename(source, target)

@@ -21,7 +21,12 @@ from .log import follow
 
 NAME = "README.md"
 PIPELINES: dict[Task, str] = {"image": "text-to-image", "edit": "image-to-image", "video": "text-to-video"}
-LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CreativeML Open RAIL++-M": "openrail++", "CreativeML Open RAIL-M": "creativeml-openrail-m"}
+LICENCES = {
+    "Apache-2.0": "apache-2.0",
+    "MIT": "mit",
+    "CreativeML Open RAIL++-M": "openrail++",
+    "CreativeML Open RAIL-M": "creativeml-openrail-m",
+}
 """Licence of a base model → its name on the hub. Others are for a person to fill in."""
 
 

@@ -93,10 +93,7 @@ class CheckpointStore:
             if manifest := read_manifest(path):
                 return State(
                     step=manifest["step"],
-                    tensors={
-                        group: read_safetensors(path / f"{group}.safetensors", self.framework)
-                        for group in manifest["groups"]
-                    },
+                    tensors={group: read_safetensors(path / f"{group}.safetensors", self.framework) for group in manifest["groups"]},
                     values=json.loads((path / VALUES).read_text(encoding="utf-8")),
                 )
         return None
@@ -121,15 +118,11 @@ class CheckpointStore:
     def _states(self) -> list[int]:
         if not self.folder.state.is_dir():
             return []
-        return sorted(
-            int(path.name) for path in self.folder.state.iterdir() if path.name.isdecimal() and path.is_dir()
-        )
+        return sorted(int(path.name) for path in self.folder.state.iterdir() if path.name.isdecimal() and path.is_dir())
 
     def _size(self, state: State, weights: int | None) -> int:
         """About how many bytes a save writes: the state, and weights as large as is said, or as the newest ones."""
-        groups = {
-            name: sum(tensor.nbytes for tensor in group.values()) for name, group in state.tensors.items()
-        }
+        groups = {name: sum(tensor.nbytes for tensor in group.values()) for name, group in state.tensors.items()}
         if weights is None:
             saved = self.folder.checkpoints()
             weights = _size_of(saved[-1].path) if saved else groups.get("weights", 0)
@@ -146,9 +139,7 @@ def write_state(path: Path, step: int, tensors: Mapping[str, Mapping[str, Any]],
     for group, some in tensors.items():
         write_safetensors(path / f"{group}.safetensors", some)
     (path / VALUES).write_text(json.dumps(values), encoding="utf-8")
-    files = {
-        part.name: {"size": part.stat().st_size, "sha256": _digest(part)} for part in sorted(path.iterdir())
-    }
+    files = {part.name: {"size": part.stat().st_size, "sha256": _digest(part)} for part in sorted(path.iterdir())}
     manifest = {"step": step, "groups": sorted(tensors), "files": files}
     (path / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
@@ -172,11 +163,7 @@ def _digest(path: Path) -> str:
 
 
 def _size_of(path: Path) -> int:
-    return (
-        sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
-        if path.is_dir()
-        else path.stat().st_size
-    )
+    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) if path.is_dir() else path.stat().st_size
 
 
 def room_for(path: Path, needed: int) -> int:

@@ -34,9 +34,7 @@ _RESERVED = {
     "earlier",
     "readme.md",
 }  # a final folder would take their place
-DEVICES = re.compile(
-    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE
-)  # names that Windows keeps to itself
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that Windows keeps to itself
 
 
 EXPERTS = r"(?:_high_noise|_low_noise)"
@@ -179,9 +177,7 @@ class RunFolder:
         """Samples in the order of step and index."""
         pattern = re.compile(r"(\d{9})_(\d+)_[0-9a-f]{8}\.\w+")
         paths = self.samples.iterdir() if self.samples.exists() else ()
-        found = [
-            SampleFile(int(m[1]), int(m[2]), path) for path in paths if (m := pattern.fullmatch(path.name))
-        ]
+        found = [SampleFile(int(m[1]), int(m[2]), path) for path in paths if (m := pattern.fullmatch(path.name))]
         return sorted(found, key=lambda sample: (sample.step, sample.index, sample.path.name))
 
     def _final_step(self, numbered: list[Checkpoint]) -> int:

@@ -65,7 +65,10 @@ def go_back(folder: RunFolder, step: int, anew: bool = False) -> WentBack:
         _take_weights(folder, step)
     for later in [other for other in _states(folder) if other > step]:
         discard(folder.state_path(later))  # from here on, the run goes on from the step
-    gone = [*(path for c in folder.checkpoints() if c.step > step for path in folder.files_of(c)), *(s.path for s in folder.list_samples() if s.step > step)]
+    gone = [
+        *(path for c in folder.checkpoints() if c.step > step for path in folder.files_of(c)),
+        *(s.path for s in folder.list_samples() if s.step > step),
+    ]
     aside = folder.next_aside() if gone else None
     for path in gone:
         assert aside is not None

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_safetensors(
-    path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None
-) -> None:
+def write_safetensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Torch tensors (or all NumPy arrays) and texts as a safetensors file. Strided tensors are written as contiguous ones.
 
     ``path`` is written to directly: use it with ``atomic.replace_file``.
@@ -23,9 +21,7 @@ def write_safetensors(
         import safetensors.numpy
 
         # the library writes the bytes of a strided array in the wrong order, without a word
-        arrays = {
-            name: array if array.flags.c_contiguous else array.copy("C") for name, array in tensors.items()
-        }
+        arrays = {name: array if array.flags.c_contiguous else array.copy("C") for name, array in tensors.items()}
         safetensors.numpy.save_file(arrays, path, dict(metadata or {}) or None)
     else:
         import safetensors.torch

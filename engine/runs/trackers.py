@@ -92,7 +92,13 @@ class Wandb(Tracker):
         if not logging.offline and not wandb.login(prompt=False, verify=False):  # it would ask in the window where the program was started
             raise RuntimeError("there is no login; call wandb login once, or set logging.offline")
         quiet = wandb.Settings(
-            silent=True, console="off", disable_git=True, disable_code=True, x_disable_meta=True, x_disable_stats=True, x_save_requirements=False
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            x_disable_meta=True,
+            x_disable_stats=True,
+            x_save_requirements=False,
         )  # figures and samples go there, and nothing about the computer
         self.run = wandb.init(
             project=logging.project_name, name=logging.run_name or folder.name, id=_identity(folder), resume="allow", dir=str(folder.path),
@@ -137,7 +143,11 @@ class Trackio(Tracker):
 
 def wanted(job: TrainJob) -> list[type[Tracker]]:
     """Those that the job asks for."""
-    asked: dict[type[Tracker], bool] = {TensorBoard: job.logging.log_dir is not None, Wandb: job.logging.use_wandb, Trackio: job.logging.use_trackio}
+    asked: dict[type[Tracker], bool] = {
+        TensorBoard: job.logging.log_dir is not None,
+        Wandb: job.logging.use_wandb,
+        Trackio: job.logging.use_trackio,
+    }
     return [kind for kind, is_asked in asked.items() if is_asked]
 
 
@@ -190,7 +200,10 @@ class _Line:
         """The first of them."""
         if not self._told and not self._failed.empty():
             self._told = True
-            yield Warned(message=f"{self._kind.title} gets nothing more of this run: {self._failed.get()}.", hint="The run goes on; its figures are in metrics.csv.")
+            yield Warned(
+                message=f"{self._kind.title} gets nothing more of this run: {self._failed.get()}.",
+                hint="The run goes on; its figures are in metrics.csv.",
+            )
 
     def close(self) -> None:
         """Wait for what is left, but not for long."""
@@ -232,7 +245,12 @@ def figures_of(event: Event) -> dict[str, float]:
         case Verdict():
             return {"validation/best": event.best, "validation/best_step": event.best_step}
         case Performance():
-            known = {"pictures_per_second": event.pictures_per_second, "tflops": event.tflops, "share_of_peak": event.share, "memory": event.memory}
+            known = {
+                "pictures_per_second": event.pictures_per_second,
+                "tflops": event.tflops,
+                "share_of_peak": event.share,
+                "memory": event.memory,
+            }
             return {f"speed/{name}": float(value) for name, value in {**known, **event.phases}.items() if value is not None}
     return {}
 

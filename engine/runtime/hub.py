@@ -82,11 +82,7 @@ def hub_errors(name: str, revision: str | None = None, instead: str = "use the S
     try:
         yield
     except GatedRepoError as error:
-        token = (
-            "Your token has no access yet."
-            if get_token()
-            else "No token is set: put one in Settings, or run hf auth login."
-        )
+        token = "Your token has no access yet." if get_token() else "No token is set: put one in Settings, or run hf auth login."
         raise JobError(f"{name} is gated.", f"Accept its licence at {page}. {token}") from error
     except RevisionNotFoundError as error:
         raise JobError(f"{name} has no revision {revision!r}.", f"See its branches at {page}.") from error
@@ -98,9 +94,7 @@ def hub_errors(name: str, revision: str | None = None, instead: str = "use the S
     except (EntryNotFoundError, OfflineModeIsEnabled) as error:
         if constants.HF_HUB_OFFLINE or isinstance(error, LocalEntryNotFoundError):
             raise unreachable(name, instead) from error
-        raise JobError(
-            f"{name} is not in diffusers layout.", "Choose a model with a model_index.json."
-        ) from error
+        raise JobError(f"{name} is not in diffusers layout.", "Choose a model with a model_index.json.") from error
     except (httpx.HTTPError, OSError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise JobError(

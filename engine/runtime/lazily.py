@@ -60,7 +60,12 @@ def _changes() -> list[Change]:
     def without(prefix: str) -> Change:
         return lambda name: name.removeprefix(prefix) if name.startswith(prefix) else None
 
-    return [lambda name: name, *(without(prefix) for prefix in PREFIXES), lambda name: name.removeprefix("text_model."), lambda name: f"text_model.{name}"]
+    return [
+        lambda name: name,
+        *(without(prefix) for prefix in PREFIXES),
+        lambda name: name.removeprefix("text_model."),
+        lambda name: f"text_model.{name}",
+    ]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -70,7 +75,9 @@ def _files(folder: Path) -> list[Path]:
             return [folder / file for file in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))]
         if (folder / name).is_file():
             return [folder / name]
-    raise JobError(f"{folder} has no .safetensors file with the weights.", "Other files can run code when they are opened. Download the model again.")
+    raise JobError(
+        f"{folder} has no .safetensors file with the weights.", "Other files can run code when they are opened. Download the model again."
+    )
 
 
 def _open(file: Path, backend: str = "pread") -> Any:
@@ -85,18 +92,24 @@ def _converted(kind: Any, source: Source) -> dict[str, Tensor]:
     assert source.file
     head = _open(source.file, "mmap")
     stored = {name: head.get_tensor(name) for name in head.keys()}  # noqa: SIM118
-    convert = single_file_model.SINGLE_FILE_LOADABLE_CLASSES[single_file_model._get_single_file_loadable_mapping_class(kind)]["checkpoint_mapping_fn"]
+    convert = single_file_model.SINGLE_FILE_LOADABLE_CLASSES[single_file_model._get_single_file_loadable_mapping_class(kind)][
+        "checkpoint_mapping_fn"
+    ]
     try:
         return convert(checkpoint=stored, config=kind.load_config(source.config, local_files_only=True))
     except (KeyError, ValueError, AttributeError, TypeError, IndexError, RuntimeError) as error:
-        raise JobError(f"The names in {source.file.name} are not those of a {kind.__name__}: {error}.", "It belongs to another kind of model.") from error
+        raise JobError(
+            f"The names in {source.file.name} are not those of a {kind.__name__}: {error}.", "It belongs to another kind of model."
+        ) from error
 
 
 def _text_encoder(kind: Any, source: Source) -> dict[str, Tensor]:
     try:
         return read_part(kind, source, torch.float32).state_dict()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise JobError(f"{source.file} has no {kind.__name__} that can be read: {error}.", "It belongs to another kind of model.") from error
+        raise JobError(
+            f"{source.file} has no {kind.__name__} that can be read: {error}.", "It belongs to another kind of model."
+        ) from error
 
 
 def _held(tensors: Mapping[str, Tensor]) -> Weights:

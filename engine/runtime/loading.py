@@ -103,17 +103,13 @@ def own_settings(family: type[ModelFamily], given: Mapping[str, Any]) -> dict[st
     for name, value in given.items():
         if name not in family.kwargs or type(value) is not type(family.kwargs[name]):
             known = ", ".join(f"{key} ({type(default).__name__})" for key, default in family.kwargs.items())
-            raise JobError(
-                f"model.model_kwargs: {name}: {value!r} means nothing to {family.name}.", f"It knows {known or 'none'}."
-            )
+            raise JobError(f"model.model_kwargs: {name}: {value!r} means nothing to {family.name}.", f"It knows {known or 'none'}.")
     settings = {**family.kwargs, **given}
     family.check_settings(settings)
     return settings
 
 
-def load_parts(
-    family: ModelFamily, names: tuple[str, ...], device: torch.device, dtype: torch.dtype
-) -> Generator[Event, None, None]:
+def load_parts(family: ModelFamily, names: tuple[str, ...], device: torch.device, dtype: torch.dtype) -> Generator[Event, None, None]:
     """Load the named parts of the pipeline onto ``device``, quantized where the job says so; those already there are only moved."""
     for name in names:
         if getattr(family.pipe, name, None) is None:
@@ -131,9 +127,7 @@ def _offload(part: torch.nn.Module, share: float, device: torch.device) -> Itera
         offload(part, share, device)
 
 
-def _load_part(
-    family: ModelFamily, name: str, device: torch.device, dtype: torch.dtype
-) -> Generator[Event, None, torch.nn.Module]:
+def _load_part(family: ModelFamily, name: str, device: torch.device, dtype: torch.dtype) -> Generator[Event, None, torch.nn.Module]:
     kind, source = _class_of(family, family.folder, name), source_of(family, name)
     if (plan := source.quantization) is None:
         return _read(kind, source, name, dtype, type(family))
@@ -307,6 +301,4 @@ def _plan(model: ModelSection, text: bool) -> Quantization | None:
         wanted = model.quantize if model.quantize_te is None else model.quantize_te
         return Quantization(model.qtype_te, low_vram=model.low_vram) if wanted else None
     chosen = model.quantize_kwargs
-    return (
-        Quantization(model.qtype, tuple(chosen.include), tuple(chosen.exclude), model.low_vram) if model.quantize else None
-    )
+    return Quantization(model.qtype, tuple(chosen.include), tuple(chosen.exclude), model.low_vram) if model.quantize else None

@@ -45,9 +45,7 @@ def find_place(name: str, key: str = "model.name_or_path") -> Place:
     beside = [Path(models) / name, Path(models) / Path(name).name] if models else []
     suffix = Path(name).suffix.lower()
     if suffix in PICKLES:
-        raise JobError(
-            f"{name} is a pickle file, which can run code when it is opened.", "Use a .safetensors version of the model."
-        )
+        raise JobError(f"{name} is a pickle file, which can run code when it is opened.", "Use a .safetensors version of the model.")
     if found := next((path for path in (resolve(name), *beside) if path.exists()), None):
         if found.is_file() and suffix != ".safetensors":
             raise JobError(f"{key}: {name} is no model file.", "Give a folder, or a .safetensors file.")

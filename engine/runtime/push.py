@@ -42,13 +42,18 @@ def push(folder: RunFolder, repo: str | None = None, private: bool | None = None
     try:
         api = HfApi()
         url = api.create_repo(name, private=job.save.hf_private if private is None else private, exist_ok=True)
-        api.upload_folder(repo_id=url.repo_id, folder_path=folder.path, allow_patterns=wanted, commit_message=f"{job.name}, {job.train.steps} steps")
+        api.upload_folder(
+            repo_id=url.repo_id, folder_path=folder.path, allow_patterns=wanted, commit_message=f"{job.name}, {job.train.steps} steps"
+        )
     except (LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
         raise JobError(f"{folder.name} was not uploaded: {_first_line(error)}.", again) from error
     except (RepositoryNotFoundError, HfHubHTTPError) as error:
         status = getattr(error.response, "status_code", None)
         why = "your token may not write there" if status in (401, 403, 404) else f"the hub said {_first_line(error)}"
-        raise JobError(f"{folder.name} was not uploaded to {name}: {why}.", f"Make a token that may write on {constants.ENDPOINT}/settings/tokens. {again}" if status in (401, 403, 404) else again) from error
+        raise JobError(
+            f"{folder.name} was not uploaded to {name}: {why}.",
+            f"Make a token that may write on {constants.ENDPOINT}/settings/tokens. {again}" if status in (401, 403, 404) else again,
+        ) from error
     except (httpx.HTTPError, OSError) as error:
         raise JobError(f"{folder.name} was not uploaded to {name}: the hub cannot be reached.", again) from error
     return str(url)
@@ -59,7 +64,9 @@ def check_repo(name: str) -> None:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise JobError(f"{name!r} is no name of a repository on the hub.", "Write owner/name, of letters, digits, dots and dashes.") from error
+        raise JobError(
+            f"{name!r} is no name of a repository on the hub.", "Write owner/name, of letters, digits, dots and dashes."
+        ) from error
 
 
 def check_token() -> None:
@@ -67,7 +74,9 @@ def check_token() -> None:
     if constants.HF_HUB_OFFLINE:
         raise JobError("Nothing can be uploaded: HF_HUB_OFFLINE is set.", "Take it out of the environment.")
     if not get_token():
-        raise JobError("Nothing can be uploaded: no token of the Hugging Face hub is set.", "Put one that may write in Settings, or run hf auth login.")
+        raise JobError(
+            "Nothing can be uploaded: no token of the Hugging Face hub is set.", "Put one that may write in Settings, or run hf auth login."
+        )
 
 
 def _first_line(error: Exception) -> str:

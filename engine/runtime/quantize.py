@@ -85,7 +85,9 @@ def choose_layers(module: nn.Module, include: Sequence[str], exclude: Sequence[s
 
 def is_quantized(layer: nn.Module) -> bool:
     """Whether the layer's weight is held in few bits, so that nothing can be added to it."""
-    return isinstance(layer, AffineLinear) or any(type(kind).__module__.startswith(("optimum.", "bitsandbytes.", "torchao.")) for kind in (layer, getattr(layer, "weight", None)))
+    return isinstance(layer, AffineLinear) or any(
+        type(kind).__module__.startswith(("optimum.", "bitsandbytes.", "torchao.")) for kind in (layer, getattr(layer, "weight", None))
+    )
 
 
 def replace_layer(module: nn.Module, name: str, new: nn.Module) -> None:
@@ -188,9 +190,7 @@ class Bits8(Method):
         return new
 
     def _empty(self, layer: nn.Linear) -> Any:
-        return self.nn.Linear8bitLt(
-            layer.in_features, layer.out_features, layer.bias is not None, has_fp16_weights=False, device="meta"
-        )
+        return self.nn.Linear8bitLt(layer.in_features, layer.out_features, layer.bias is not None, has_fp16_weights=False, device="meta")
 
 
 class Ao(Method):
@@ -269,4 +269,6 @@ def _line(error: Exception) -> str:
 
 def _near(pattern: str, names: list[str]) -> str:
     near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4)
-    return f"Near ones are {', '.join(near)}; * stands for any letters." if near else f"Names look like {names[0]}; * stands for any letters."
+    return (
+        f"Near ones are {', '.join(near)}; * stands for any letters." if near else f"Names look like {names[0]}; * stands for any letters."
+    )

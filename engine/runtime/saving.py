@@ -23,9 +23,7 @@ def save_pipeline(family: ModelFamily, path: Path, dtype: str) -> None:
         if (family.folder / name).exists():
             shutil.copyfile(family.folder / name, path / name)
     index = json.loads((family.folder / "model_index.json").read_text(encoding="utf-8"))
-    for name in (
-        key for key, value in index.items() if isinstance(value, list) and (family.folder / key).is_dir()
-    ):
+    for name in (key for key, value in index.items() if isinstance(value, list) and (family.folder / key).is_dir()):
         part = getattr(family.pipe, name, None)
         if isinstance(part, torch.nn.Module):
             save_part(part, path / name, dtype)
@@ -56,9 +54,7 @@ def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:
         if tensor.data_ptr() in seen:  # tied weights are stored once
             continue
         seen.add(tensor.data_ptr())
-        tensors[name] = tensor.detach().to(
-            "cpu", DTYPES[dtype] if tensor.is_floating_point() else tensor.dtype
-        )
+        tensors[name] = tensor.detach().to("cpu", DTYPES[dtype] if tensor.is_floating_point() else tensor.dtype)
     path.mkdir()
     part.save_config(path) if is_diffusers else part.config.save_pretrained(path)
     tidy_config(path, {} if is_diffusers else {"dtype": str(DTYPES[dtype]).removeprefix("torch.")})

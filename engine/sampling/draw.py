@@ -25,9 +25,7 @@ Picture = Image.Image | list[Image.Image]
 _DESCRIPTION = 0x010E  # EXIF ImageDescription
 
 
-def draw(
-    family: ModelFamily, conditioning: Conditioner, request: Request, device: torch.device, dtype: torch.dtype
-) -> Picture:
+def draw(family: ModelFamily, conditioning: Conditioner, request: Request, device: torch.device, dtype: torch.dtype) -> Picture:
     """The picture of a request, by the stock pipeline. Leaves the training's random numbers as they were."""
     training = {denoiser: denoiser.training for denoiser in family.denoisers}
     for denoiser in training:

@@ -9,9 +9,7 @@ from ..jobs import SampleItem, SampleSettings
 from ..settings import resolve
 
 
-def requests_of(
-    settings: SampleSettings, defaults: ModelDefaults, trigger: str | None, multiple: int
-) -> list[Request]:
+def requests_of(settings: SampleSettings, defaults: ModelDefaults, trigger: str | None, multiple: int) -> list[Request]:
     """One request a prompt, every setting filled in; sizes are rounded down to ``multiple`` pixels."""
     items = [*(SampleItem(prompt=prompt) for prompt in settings.prompts), *settings.samples]
     return [_request(item, index, settings, defaults, trigger, multiple) for index, item in enumerate(items)]

@@ -145,7 +145,9 @@ def _step(path: Path) -> int:
     try:
         return int(read_metadata(path)[_STEPS])
     except (OSError, ValueError, KeyError):
-        raise JobError(f"{path.name} does not say which step it is of.", "Its name has to end in it, as in name_000000250.safetensors.") from None
+        raise JobError(
+            f"{path.name} does not say which step it is of.", "Its name has to end in it, as in name_000000250.safetensors."
+        ) from None
 
 
 def _files(path: Path) -> dict[str, Path]:

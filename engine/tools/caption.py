@@ -32,7 +32,11 @@ def caption(job: CaptionJob, folder: RunFolder, control: Control) -> Iterator[Ev
     if step is None:
         paths = paths[: job.preview]
     else:
-        paths = [path for path in paths if _wants(job, path in said and target == source, caption_place(path, source, target, job.caption_ext), step)]
+        paths = [
+            path
+            for path in paths
+            if _wants(job, path in said and target == source, caption_place(path, source, target, job.caption_ext), step)
+        ]
     if not paths:
         yield Warned(message="Every picture has a caption.", hint="Switch skip_existing off to write them anew.")
         yield Finished()

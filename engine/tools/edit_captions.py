@@ -46,7 +46,10 @@ def _edit(job: EditCaptionsJob, folder: RunFolder, control: Control) -> Iterator
             try:
                 new = edited(text, job.edits)
             except TimeoutError:
-                raise JobError(f"The regular expression takes too long for the caption of {name_of(path)}.", "Write it simpler; what was changed can be undone.") from None
+                raise JobError(
+                    f"The regular expression takes too long for the caption of {name_of(path)}.",
+                    "Write it simpler; what was changed can be undone.",
+                ) from None
             if len(text) > LONGEST:
                 yield Warned(message=f"The caption of {name_of(path)} has more than {LONGEST:,} letters, and is left alone.")
             elif new != text or (target != source and not place.exists()):
@@ -78,7 +81,9 @@ def _take_back(job: EditCaptionsJob, control: Control) -> Iterator[Event]:
     places = [resolve(named), load_settings().folder("output") / slug(named)]
     step = next((found for found in map(find_step, places) if found and found.changes), None)
     if step is None:
-        raise JobError(f"The run {named} changed no captions, or they were taken back before.", "Give the name or the folder of a run that did.")
+        raise JobError(
+            f"The run {named} changed no captions, or they were taken back before.", "Give the name or the folder of a run that did."
+        )
     yield Phase(name="Taking changes back")
     inside, done = resolve(job.path).resolve(), 0
     total = sum((step.folder / place).is_relative_to(inside) for place in step.changes)

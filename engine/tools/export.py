@@ -34,9 +34,7 @@ def export_lora(
         raise JobError(f"{target.name} does not end in .safetensors.", "Give the new file that ending.")
     tensors, metadata = read_lora(source)
     if target.exists() and target.samefile(source):
-        raise JobError(
-            f"{target.name} is the file itself.", "Choose another name: the original is never overwritten."
-        )
+        raise JobError(f"{target.name} is the file itself.", "Choose another name: the original is never overwritten.")
     ours = canonical(tensors, metadata, source.name, family_hint(metadata))
     layers = split(ours)
     family = family_in(layers, metadata)

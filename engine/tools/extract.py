@@ -77,7 +77,9 @@ def extract(job: ExtractJob, folder: RunFolder, control: Control) -> Iterator[Ev
 def _extract(job: ExtractJob, folder: RunFolder, control: Control) -> Iterator[Event]:
     yield Phase(name="Opening both models")
     if idle := [name for name in job.model.differs(*ModelSection.model_fields) if name not in _READ]:
-        yield Warned(message=f"model.{', model.'.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect: the models are compared as they are stored.")
+        yield Warned(
+            message=f"model.{', model.'.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect: the models are compared as they are stored."
+        )
     base, tuned = both_models(job)
     family, ours = find_parts(base)
     theirs = _tuned_parts(tuned)
@@ -102,7 +104,10 @@ def _extract(job: ExtractJob, folder: RunFolder, control: Control) -> Iterator[E
         _others(part, sums)
     free(device)
     if not tensors:
-        raise JobError("The two models do not differ in any layer that a LoRA can change.", "Choose another model, set all_layers, or ask for more ranks.")
+        raise JobError(
+            "The two models do not differ in any layer that a LoRA can change.",
+            "Choose another model, set all_layers, or ask for more ranks.",
+        )
     control.check()
     yield from _told(tensors, sums, total, [part.name for part in parts])
     for place, own in _files(folder.final_path, tensors, family, form):
@@ -120,7 +125,12 @@ def _tuned_parts(model: ModelSection) -> dict[str, tuple[Any, Source]]:
 
 
 def _part(
-    job: ExtractJob, family: type[ModelFamily], form: Form, name: str, ours: Mapping[str, tuple[Any, Source]], theirs: Mapping[str, tuple[Any, Source]]
+    job: ExtractJob,
+    family: type[ModelFamily],
+    form: Form,
+    name: str,
+    ours: Mapping[str, tuple[Any, Source]],
+    theirs: Mapping[str, tuple[Any, Source]],
 ) -> Part | None:
     """A part with the layers that get a LoRA; None where both models have the very same files. A JobError if it differs in more than its values."""
     if name not in ours:
@@ -135,7 +145,13 @@ def _part(
     own = [weight for weight, _ in module.named_parameters()]
     _same_shapes(name, base, tuned, [*own, *(weight for weight, _ in empty_part(other_kind, other).named_parameters())])
     layers = _layers(job, family, form, name, module)
-    return Part(name, base, tuned, own, {layer: large for layer, large in layers.items() if base.shapes[f"{layer}.weight"].numel() >= job.parameter_threshold})
+    return Part(
+        name,
+        base,
+        tuned,
+        own,
+        {layer: large for layer, large in layers.items() if base.shapes[f"{layer}.weight"].numel() >= job.parameter_threshold},
+    )
 
 
 def _layers(job: ExtractJob, family: type[ModelFamily], form: Form, name: str, module: nn.Module) -> dict[str, bool]:
@@ -206,7 +222,11 @@ def _others(part: Part, sums: Sums) -> None:
     """What cannot be in the LoRA: norms, biases, and layers that were not chosen."""
     chosen = {f"{name}.weight" for name in part.layers}
     for name in part.own:
-        if name not in chosen and name in part.base.shapes and (difference := _difference(part, name, torch.device("cpu"), sums)) is not None:
+        if (
+            name not in chosen
+            and name in part.base.shapes
+            and (difference := _difference(part, name, torch.device("cpu"), sums)) is not None
+        ):
             sums.others += _square(difference)
 
 
@@ -218,13 +238,17 @@ def _told(tensors: Mapping[str, Tensor], sums: Sums, total: int, parts: list[str
     found = _ranks(tensors)
     if len(sums.dtypes) > 1:
         kinds = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in sums.dtypes))
-        yield Warned(message=f"The models are stored in {kinds}: part of their difference is rounding.", hint="Compare models of the same precision.")
+        yield Warned(
+            message=f"The models are stored in {kinds}: part of their difference is rounding.", hint="Compare models of the same precision."
+        )
     size = f"rank {min(found)}" if len(set(found)) == 1 else f"ranks {min(found)} to {max(found)}"
     yield Noted(message=f"{len(found)} of {count(total, 'layer has', 'layers have')} a LoRA, with {size}; the others are left out.")
     error, whole = (sums.lacking / sums.layers) ** 0.5, ((sums.lacking + sums.others) / (sums.layers + sums.others)) ** 0.5
     yield Noted(message=f"Relative error of the difference over these layers: {error:.4g}.")
     if sums.others:
-        yield Noted(message=f"Weights that are not in the LoRA (norms, biases, other layers) differ too. Relative error over all weights of {' and '.join(parts)}: {whole:.4g}.")
+        yield Noted(
+            message=f"Weights that are not in the LoRA (norms, biases, other layers) differ too. Relative error over all weights of {' and '.join(parts)}: {whole:.4g}."
+        )
 
 
 def _ranks(tensors: Mapping[str, Tensor]) -> list[int]:

@@ -70,5 +70,7 @@ def find_videos(folder: Path) -> list[Path]:
     """The videos of a folder and of the folders in it, moving GIF and WebP among them. Hidden ones are left out."""
     if not folder.is_dir():
         raise JobError(f"There is no folder {printable(folder)}.", "Check the path.")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    paths = sorted(
+        path for path in folder.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
     return [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES or is_moving(path)]

@@ -80,9 +80,7 @@ def inspect_lora(path: Path) -> LoraReport:
         kind=", ".join(sorted({layer.kind for layer in layers.values()})),
         ranks=sorted({layer.rank for layer in layers.values() if layer.rank}),
         alphas=sorted({layer.alpha for layer in layers.values() if layer.rank and layer.alpha}),
-        dtype=", ".join(
-            sorted({str(t.dtype).removeprefix("torch.") for name, t in tensors.items() if is_lora(name)})
-        ),
+        dtype=", ".join(sorted({str(t.dtype).removeprefix("torch.") for name, t in tensors.items() if is_lora(name)})),
         layers=len(layers),
         trigger=metadata.get("modelspec.trigger_phrase") or None,
         steps=_number(metadata.get("ss_steps")),
@@ -119,9 +117,7 @@ def _norms(layers: Mapping[str, Update]) -> list[tuple[str, float]]:
     for path, layer in layers.items():
         match = _BLOCK.match(path)
         squares[match[1] if match else path] += layer.norm() ** 2
-    order = sorted(
-        squares, key=lambda name: [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", name)]
-    )
+    order = sorted(squares, key=lambda name: [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", name)])
     return [(name, squares[name] ** 0.5) for name in order]
 
 

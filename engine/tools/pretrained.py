@@ -35,7 +35,10 @@ def fetch(name: str, key: str, instead: str) -> Path:
     if not (folder / "config.json").is_file():
         raise JobError(f"{key}: {name} is no model folder: it has no config.json.", "Give a folder as transformers saves it, or a hub id.")
     if not any(folder.glob("*.safetensors")):
-        raise JobError(f"{key}: {name} has no .safetensors file.", "Other files can run code when they are opened. Choose another version of the model.")
+        raise JobError(
+            f"{key}: {name} has no .safetensors file.",
+            "Other files can run code when they are opened. Choose another version of the model.",
+        )
     return folder
 
 

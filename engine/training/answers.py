@@ -43,7 +43,9 @@ def guided_target(right: Tensor, away: Tensor, sigma: Tensor, settings: Train, r
     return guided(right, away, strength)
 
 
-def mean_velocity(ask: Callable[[Tensor, Tensor], Tensor], noisy: Tensor, sigma: Tensor, velocity: Tensor, span: tuple[float, float]) -> Tensor:
+def mean_velocity(
+    ask: Callable[[Tensor, Tensor], Tensor], noisy: Tensor, sigma: Tensor, velocity: Tensor, span: tuple[float, float]
+) -> Tensor:
     """The mean of the velocities from here to the picture, by what the model says nearby: v - sigma du/dsigma (Geng et al. 2025, Mean Flows).
 
     ``ask`` gives the model's answer at latents and levels. The slope along ``velocity`` is a difference of two answers: forward

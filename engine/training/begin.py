@@ -47,7 +47,9 @@ def begin(
     else:
         learner.start_at(state.step if state else job.train.start_step)
     if state is None and job.save.max_step_saves_to_keep == 0:
-        yield Noted(message="save.max_step_saves_to_keep is 0: of the checkpoints only the newest is there while it runs, and only the final one at the end.")
+        yield Noted(
+            message="save.max_step_saves_to_keep is 0: of the checkpoints only the newest is there while it runs, and only the final one at the end."
+        )
     yield from _room(job, bench, learner, folder)
     return learner
 

@@ -34,7 +34,10 @@ def check_settings(job: TrainJob) -> Iterator[Event]:
     yield from controls_notes(job.datasets)
     yield from optimizer_notes(job)
     if job.train.start_step >= job.train.steps:
-        raise JobError(f"train.start_step {job.train.start_step} leaves nothing of the {job.train.steps} steps.", "train.steps counts those before it too.")
+        raise JobError(
+            f"train.start_step {job.train.start_step} leaves nothing of the {job.train.steps} steps.",
+            "train.steps counts those before it too.",
+        )
     if job.train.merge_network_on_save:
         _check_merging(job)
     elif job.train.differs("merge_network_on_save_strength"):
@@ -68,17 +71,11 @@ def check_settings(job: TrainJob) -> Iterator[Event]:
         )
     yield from _check_answers(job)
     if isinstance(job.network, Full) and job.model.quantize:
-        raise JobError(
-            "Quantized weights cannot be trained.", "Set model.quantize to false, or train a LoRA: network.type lora."
-        )
+        raise JobError("Quantized weights cannot be trained.", "Set model.quantize to false, or train a LoRA: network.type lora.")
     if job.model.layer_offloading and isinstance(job.network, Full):
-        raise JobError(
-            "Offloaded weights cannot be trained.", "Set model.layer_offloading to false, or train a LoRA: network.type lora."
-        )
+        raise JobError("Offloaded weights cannot be trained.", "Set model.layer_offloading to false, or train a LoRA: network.type lora.")
     if job.train.train_text_encoder and isinstance(job.network, Full) and quantize_te:
-        raise JobError(
-            "Quantized text encoders cannot be trained.", "Set model.quantize_te or train.train_text_encoder to false."
-        )
+        raise JobError("Quantized text encoders cannot be trained.", "Set model.quantize_te or train.train_text_encoder to false.")
     if not isinstance(job.network, Full) and (job.model.only_if_contains or job.model.ignore_if_contains):
         yield Warned(
             message="model.only_if_contains and model.ignore_if_contains choose among all weights; a LoRA is chosen by network.only_if_contains."
@@ -93,7 +90,10 @@ def _check_answers(job: TrainJob) -> Iterator[Event]:
     if settings.do_cfg and settings.cfg_scale == 1 and settings.max_cfg_scale in (None, 1):
         yield Warned(message="train.do_cfg takes twice the time and changes nothing while train.cfg_scale is 1.")
     if settings.do_cfg and settings.mean_flow:
-        raise JobError("train.mean_flow does not go together with train.do_cfg.", "Use do_guidance_loss: then the way that is learned is the guided one.")
+        raise JobError(
+            "train.mean_flow does not go together with train.do_cfg.",
+            "Use do_guidance_loss: then the way that is learned is the guided one.",
+        )
     if not settings.do_cfg and (idle := settings.differs("cfg_scale", "max_cfg_scale")):
         yield Warned(message=f"train.{idle[0]} has no effect without do_cfg.")
     if settings.do_fft_velocity_equiv_weight and not settings.do_fft_loss:
@@ -106,24 +106,38 @@ def _check_merging(job: TrainJob) -> None:
     if job.network.type not in ("lora", "lokr", "loha", "oft") or job.embedding or job.decorator:
         raise JobError("train.merge_network_on_save is for a LoRA, LoKr, LoHa or OFT alone.", "Leave it out.")
     if job.model.quantize or job.model.layer_offloading:
-        raise JobError("Nothing can be merged into quantized or offloaded weights.", "Leave out train.merge_network_on_save, and merge the finished LoRA.")
+        raise JobError(
+            "Nothing can be merged into quantized or offloaded weights.",
+            "Leave out train.merge_network_on_save, and merge the finished LoRA.",
+        )
     if OPTIMIZERS[job.train.optimizer].averages:
-        raise JobError(f"{job.train.optimizer} averages the weights, which would be cut short at each merge.", "Choose another train.optimizer, or leave out merge_network_on_save.")
+        raise JobError(
+            f"{job.train.optimizer} averages the weights, which would be cut short at each merge.",
+            "Choose another train.optimizer, or leave out merge_network_on_save.",
+        )
 
 
 def check_family(job: TrainJob, family: ModelFamily | Facts, title: str) -> None:
     """Raises JobError for settings that do not go together with the model, which people call ``title``."""
-    if job.adapter and isinstance(family, Facts) and job.adapter.type not in family.adapters:  # of a family, the denoiser decides: guide_for
+    # of a family that is loaded, the denoiser decides: guide_for
+    if job.adapter and isinstance(family, Facts) and job.adapter.type not in family.adapters:
         raise none_for(job.adapter.type, title)
     if job.pair_slider and family.own_frame:
-        raise JobError(f"A slider from pairs learns from still pictures, and {title} is shown the first frame, which is all of them.", "Choose another base model.")
+        raise JobError(
+            f"A slider from pairs learns from still pictures, and {title} is shown the first frame, which is all of them.",
+            "Choose another base model.",
+        )
     _check_text(job, family, title)
     _check_objective(job, family, title)
 
 
 def with_first_frames(job: TrainJob, family: ModelFamily | Facts, title: str, items: Sequence[Item]) -> Generator[Event, None, list[Item]]:
     """The items, those that the model is shown the first frame of with it as their reference."""
-    shown = {index for index, dataset in enumerate(job.datasets) if family.own_frame or (dataset.do_i2v and family.is_video and family.max_controls)}
+    shown = {
+        index
+        for index, dataset in enumerate(job.datasets)
+        if family.own_frame or (dataset.do_i2v and family.is_video and family.max_controls)
+    }
     if idle := [f"datasets[{index}]" for index, dataset in enumerate(job.datasets) if dataset.do_i2v and index not in shown]:
         yield Warned(message=f"do_i2v of {' and '.join(idle)} has no effect: {title} is shown no first frame.")
     if family.own_frame and any(not item.controls and item.frames == 1 for item in items):
@@ -149,7 +163,9 @@ def check_references(job: TrainJob, family: ModelFamily | Facts, title: str, ite
                 "Set control_path of each data set to the folder with the opposite pictures, under the same names; where there are several folders, it is the last.",
             )
         if any(item.frames > 1 for item in items):
-            raise JobError("pair_slider learns from pictures, and the data has videos.", "Set num_frames: 1 to learn from the first frame of each.")
+            raise JobError(
+                "pair_slider learns from pictures, and the data has videos.", "Set num_frames: 1 to learn from the first frame of each."
+            )
     elif counts[-1] > family.max_controls:
         what = f"takes {family.max_controls}" if family.max_controls else "takes no"
         raise JobError(
@@ -170,7 +186,9 @@ def guidance_notes(job: TrainJob, family: ModelFamily) -> Iterator[Event]:
     if family.bypasses_guidance is None:
         yield Warned(message=f"train.bypass_guidance_embedding has no effect: {family.title} has no guidance embedding.")
     elif job.train.do_guidance_loss:
-        raise JobError("train.bypass_guidance_embedding and train.do_guidance_loss are two ways to do without guidance.", "Leave one of the two out.")
+        raise JobError(
+            "train.bypass_guidance_embedding and train.do_guidance_loss are two ways to do without guidance.", "Leave one of the two out."
+        )
     else:
         family.bypasses_guidance = True
 
@@ -178,7 +196,10 @@ def guidance_notes(job: TrainJob, family: ModelFamily) -> Iterator[Event]:
 def check_inpainting(family: ModelFamily | Facts, title: str, items: Sequence[Item]) -> None:
     """Raises JobError where pictures are drawn anew in part and the model does not look."""
     if any(item.erased for item in items) and not family.inpaints:
-        raise JobError(f"The data has auto_inpaint or inpaint_path; {title} draws whole pictures.", "Leave it out, or choose a base model that inpaints, such as Flex.2.")
+        raise JobError(
+            f"The data has auto_inpaint or inpaint_path; {title} draws whole pictures.",
+            "Leave it out, or choose a base model that inpaints, such as Flex.2.",
+        )
 
 
 def inpainting_notes(family: ModelFamily, items: Sequence[Item], made: Collection[Path] = ()) -> Iterator[Event]:

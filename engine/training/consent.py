@@ -22,7 +22,8 @@ def consent(asked: Asked, log: Sequence[Event], bench: Bench, learner: Learner, 
     control.check()
     if control.if_changed == "refuse":
         raise JobError(
-            what_changed(asked), "What is saved is as it was. Set it back; or go on with it: --go-on on the command line, or Continue in the app, which asks."
+            what_changed(asked),
+            "What is saved is as it was. Set it back; or go on with it: --go-on on the command line, or Continue in the app, which asks.",
         )
     control.asked = control.paused = control.if_changed == "ask"
     yield asked

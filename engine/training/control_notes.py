@@ -33,7 +33,13 @@ def controls_notes(datasets: Sequence[Dataset]) -> Generator[Event, None, None]:
 
 def small_controls(items: Sequence[Item], placed: Sequence[Placed]) -> Iterator[Warned]:
     """Warns of pictures that are enlarged to more than twice their sides, to fit the picture that they go with."""
-    fitted = [(path, one.bucket) for one in placed if not one.shown for path in items[one.item].controls if path != items[one.item].path and path.is_file()]
+    fitted = [
+        (path, one.bucket)
+        for one in placed
+        if not one.shown
+        for path in items[one.item].controls
+        if path != items[one.item].path and path.is_file()
+    ]
     files = stamped({str(path) for path, _ in fitted})
     heads = {path: head for (path, _), head in zip(files, read_heads(files, several=False), strict=True)}
     small = {

@@ -32,9 +32,7 @@ class Average:
 
     def state(self) -> tuple[dict[str, Tensor], int]:
         """The average, one tensor a parameter, and how many steps are in it."""
-        return {
-            str(index): tensor for index, tensor in enumerate(self.model.shadow_params)
-        }, self.model.optimization_step
+        return {str(index): tensor for index, tensor in enumerate(self.model.shadow_params)}, self.model.optimization_step
 
     def load(self, tensors: dict[str, Tensor], steps: int) -> None:
         for index, shadow in enumerate(self.model.shadow_params):

@@ -63,7 +63,9 @@ def hold_back(job: TrainJob, items: list[Item]) -> tuple[list[Item], list[Item]]
     if job.validation.path is not None or job.validation.items:
         held = {known[item.path] for item in items if item.dataset == len(job.datasets)}
     else:
-        held = set().union(*(_chosen(items, known, index, job.validation.share) for index, data in enumerate(job.datasets) if not is_kept_whole(data)))
+        held = set().union(
+            *(_chosen(items, known, index, job.validation.share) for index, data in enumerate(job.datasets) if not is_kept_whole(data))
+        )
     kept = [item for item in items if known[item.path] not in held]
     for index, dataset in enumerate(job.datasets):
         if not any(item.dataset == index for item in kept):
@@ -95,10 +97,21 @@ def _chosen(items: Sequence[Item], known: Mapping[Path, str], index: int, share:
 
 def as_they_are(job: TrainJob) -> TrainJob:
     """The job, with nothing in it that changes pictures or captions, or asks about further prompts."""
-    still = {"random_crop": False, "random_scale": False, "augmentations": [], "network_weight": 1.0, "loss_multiplier": 1.0, "num_repeats": 1}
+    still = {
+        "random_crop": False,
+        "random_scale": False,
+        "augmentations": [],
+        "network_weight": 1.0,
+        "loss_multiplier": 1.0,
+        "num_repeats": 1,
+    }
     plain = {"is_reg": False, "prior_reg": False, "weight": None}
     train = {"do_guidance_loss": False, "do_cfg": False, "diff_output_preservation": False, "blank_prompt_preservation": False}
-    always = job.adapter.model_copy(update={"control_image_dropout": 0.0}) if job.adapter and hasattr(job.adapter, "control_image_dropout") else job.adapter
+    always = (
+        job.adapter.model_copy(update={"control_image_dropout": 0.0})
+        if job.adapter and hasattr(job.adapter, "control_image_dropout")
+        else job.adapter
+    )
     return job.model_copy(
         update={
             "adapter": always,

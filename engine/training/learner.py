@@ -39,7 +39,12 @@ class Learner:
         self.parameters = bench.network.parameters()
         groups = rate_groups(settings, dict(bench.network.named_parameters()), bench.family.text_parts)
         self.optimizer = make_optimizer(
-            settings.optimizer, groups, groups[0]["lr"], settings.optimizer_params, bench.device, settings.weights_dtype == "bf16" and not bench.network.is_adapter,
+            settings.optimizer,
+            groups,
+            groups[0]["lr"],
+            settings.optimizer_params,
+            bench.device,
+            settings.weights_dtype == "bf16" and not bench.network.is_adapter,
             settings.fused_backward_pass and not bench.network.is_adapter,
         )
         if settings.fused_backward_pass and isinstance(self.optimizer, EachOptimizer):
@@ -100,7 +105,8 @@ class Learner:
             batch = self.bench.batch(micro)
         with self.bench.network.shown(batch.shown), contextlib.closing(self.objective.losses(self.bench.family, batch, self.rng)) as parts:
             while True:
-                with self.clock.phase("forward"), autocast(self.bench.device, self.bench.dtype):  # thread-local: not held while a part is differentiated
+                # autocast is thread-local: not held while a part is differentiated
+                with self.clock.phase("forward"), autocast(self.bench.device, self.bench.dtype):
                     part = next(parts, None)
                 if part is None:
                     return
@@ -148,10 +154,7 @@ class Learner:
             tensors["ema"], average_steps = self.average.state()
         return State(
             step=self.step,
-            tensors={
-                group: {name: t.detach().cpu().clone() for name, t in some.items()}
-                for group, some in tensors.items()
-            },
+            tensors={group: {name: t.detach().cpu().clone() for name, t in some.items()} for group, some in tensors.items()},
             values={
                 "optimizer": values,
                 "ema_steps": average_steps,
@@ -205,7 +208,12 @@ def _identity(job: TrainJob) -> dict[str, object]:
     sections = {name: getattr(job, name) for name in ("network", "embedding", "decorator", "adapter") if getattr(job, name)}
     return {
         "model.name_or_path": job.model.name_or_path,
-        **{f"{name}.{key}": value for name, section in sections.items() for key, value in section.model_dump(mode="json").items() if key != "test_img_path"},
+        **{
+            f"{name}.{key}": value
+            for name, section in sections.items()
+            for key, value in section.model_dump(mode="json").items()
+            if key != "test_img_path"
+        },
         "train.optimizer": job.train.optimizer,
         "train.fused_backward_pass": job.train.fused_backward_pass,
         "train.weights_dtype": job.train.weights_dtype,

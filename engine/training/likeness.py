@@ -35,7 +35,9 @@ def check_likeness(job: TrainJob) -> Iterator[Event]:
     """What such a model asks for, told before anything is loaded; models of the hub are fetched."""
     named = {key: name for key in ("clip_model", "dino_model") if (name := getattr(job.validation, key))}
     if named and job.sample.sample_every is None:
-        yield Warned(message=f"validation.{next(iter(named))} has no effect: there are no samples to compare.", hint="Set sample.sample_every.")
+        yield Warned(
+            message=f"validation.{next(iter(named))} has no effect: there are no samples to compare.", hint="Set sample.sample_every."
+        )
     for key, name in named.items():
         yield Phase(name=f"Looking for {name}")
         read_config(fetch(name, f"validation.{key}", INSTEAD), f"validation.{key}")
@@ -131,5 +133,8 @@ def judges_of(bench: Bench) -> list[Judge]:
 def _judge(name: str, folder: Path, key: str, device: torch.device) -> Judge:
     model: Any = read_model(AutoModel, folder, torch.device("cpu"), torch.float32)
     if name == "CLIP" and not (hasattr(model, "get_text_features") and hasattr(model, "get_image_features")):
-        raise JobError(f"validation.{key}: {type(model).__name__} does not compare pictures with texts.", "Name a whole CLIP model, for example openai/clip-vit-large-patch14.")
+        raise JobError(
+            f"validation.{key}: {type(model).__name__} does not compare pictures with texts.",
+            "Name a whole CLIP model, for example openai/clip-vit-large-patch14.",
+        )
     return Judge(name, model, read_images(folder), read_tokenizer(folder) if name == "CLIP" else None, device)

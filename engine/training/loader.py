@@ -99,7 +99,10 @@ class Loader:
         texts = self._texts(items, micro)
         return Loaded(
             items,
-            [self._pictures(items, buckets, draws, micro), *(self._mates(chosen, index, column, draws, micro) for index, column in enumerate(seen))],
+            [
+                self._pictures(items, buckets, draws, micro),
+                *(self._mates(chosen, index, column, draws, micro) for index, column in enumerate(seen)),
+            ],
             self._mask(items, buckets, draws),
             texts,
             {kind: self.texts.together(some) for kind, some in texts.items()} if self.texts else None,
@@ -163,7 +166,10 @@ class Loader:
         """Control pictures, moved and changed as the pictures are."""
         seed, changed = self.job.train.seed, [self.job.datasets[item.dataset].augmentations for item in items]
         places = enumerate(zip(items, buckets, draws, changed, strict=True))
-        coming = [self._pool.submit(load_pixels, item, bucket, draw, steps, (seed, micro, position)) for position, (item, bucket, draw, steps) in places]
+        coming = [
+            self._pool.submit(load_pixels, item, bucket, draw, steps, (seed, micro, position))
+            for position, (item, bucket, draw, steps) in places
+        ]
         return self._pinned(torch.stack([one.result() for one in coming]))
 
     def _weights(self, items: Sequence[Item]) -> Tensor | None:

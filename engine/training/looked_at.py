@@ -53,7 +53,10 @@ def _neighbours(paths: Sequence[Path]) -> dict[Path, Path]:
     for path in paths:
         folders[path.parent].append(path)
     if lonely := [name_of(path) for path in paths if len(folders[path.parent]) < 2]:
-        raise JobError(f"{listed(lonely)} has no other picture beside it to be looked at.", "Add pictures to the folder, or leave out clip_image_from_same_folder.")
+        raise JobError(
+            f"{listed(lonely)} has no other picture beside it to be looked at.",
+            "Add pictures to the folder, or leave out clip_image_from_same_folder.",
+        )
     drawn = {}
     for path in paths:
         others = [other for other in folders[path.parent] if other != path]

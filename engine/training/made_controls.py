@@ -78,11 +78,15 @@ def fill_controls(places: Places, control: Control) -> Generator[Event, None, li
     for words, kinds in places.items():
         uses.append(Use(_folder(words)))
         touch(_folder(words))
-        yield from write_controls({kind: list(of_kind.items()) for kind, of_kind in kinds.items()}, lambda path, made: made.is_file(), control, _settings(words))
+        yield from write_controls(
+            {kind: list(of_kind.items()) for kind, of_kind in kinds.items()}, lambda path, made: made.is_file(), control, _settings(words)
+        )
         control.check()
         if missing := [path for of_kind in kinds.values() for path, made in of_kind.items() if not made.is_file()]:
             asked = "auto_mask and auto_inpaint" if words else "controls"
-            raise JobError(f"No control picture could be made of {listed([name_of(path) for path in missing])}.", f"Take it out, or leave out {asked}.")
+            raise JobError(
+                f"No control picture could be made of {listed([name_of(path) for path in missing])}.", f"Take it out, or leave out {asked}."
+            )
         if words:
             yield from _not_found(words, kinds)
     return uses

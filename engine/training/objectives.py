@@ -124,7 +124,9 @@ class Denoising:
         if self.settings.min_snr_gamma or self.settings.snr_gamma:
             by_signal = signal_weights(compute_snr(schedule, time), prediction, self.settings.min_snr_gamma, self.settings.snr_gamma)
             weights = by_signal if weights is None else weights * by_signal
-        return Noised(schedule.add_noise(clean, noise, time), time / count, answer, weights, picture_leads(compute_snr(schedule, time), prediction))
+        return Noised(
+            schedule.add_noise(clean, noise, time), time / count, answer, weights, picture_leads(compute_snr(schedule, time), prediction)
+        )
 
 
 PROCESSES: dict[str, Callable[[Train], Process]] = {"flow": FlowMatching, "denoising": Denoising}
@@ -211,7 +213,9 @@ class Regression:
         weights = seen.weights if batch.weights is None else batch.weights if seen.weights is None else batch.weights * seen.weights
 
         asked = Asked(family, batch, cond, seen)
-        strength = drawn_between(settings.cfg_scale, settings.max_cfg_scale or settings.cfg_scale, len(clean), rng) if settings.do_cfg else None
+        strength = (
+            drawn_between(settings.cfg_scale, settings.max_cfg_scale or settings.cfg_scale, len(clean), rng) if settings.do_cfg else None
+        )
 
         def answer() -> Tensor:
             """With guidance, where that is practised."""

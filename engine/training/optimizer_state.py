@@ -35,9 +35,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
     return tensors, values
 
 
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]
-) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """The inverse of ``optimizer_tensors``. Options stay those of the job; other groups of weights are an error."""
     if "groups" in values and values["groups"] != _shape(optimizer):
         raise JobError(

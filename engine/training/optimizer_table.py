@@ -71,7 +71,10 @@ def optimizer_notes(job: TrainJob) -> Iterator[Event]:
     """What of the job's settings has no effect on its optimizer and its rates, whatever the device; contradictions are errors."""
     settings, row = job.train, OPTIMIZERS[job.train.optimizer]
     if settings.optimizer == "prodigy8bit":
-        yield Warned(message="There is no Prodigy with 8 bits: plain Prodigy is used, which needs more memory.", hint="Set train.optimizer to prodigy to say so.")
+        yield Warned(
+            message="There is no Prodigy with 8 bits: plain Prodigy is used, which needs more memory.",
+            hint="Set train.optimizer to prodigy to say so.",
+        )
     rate = settings.lr if settings.unet_lr is None else settings.unet_lr
     if row.finds_rate and rate < LEAST_FACTOR:
         yield Warned(
@@ -91,23 +94,38 @@ def optimizer_notes(job: TrainJob) -> Iterator[Event]:
             hint="Set train.lr_scheduler to constant.",
         )
     if settings.weights_dtype == "bf16" and not isinstance(job.network, Full):
-        yield Warned(message="train.weights_dtype has no effect: the weights of an adapter are few, and fp32.", hint="It is for network.type full.")
+        yield Warned(
+            message="train.weights_dtype has no effect: the weights of an adapter are few, and fp32.", hint="It is for network.type full."
+        )
     elif settings.weights_dtype == "bf16" and (row.finds_rate or row.averages or settings.ema_config.use_ema):
         what = "train.ema_config.use_ema" if settings.ema_config.use_ema else settings.optimizer
-        raise JobError(f"{what} needs weights with more digits than train.weights_dtype bf16 has.", "Set train.weights_dtype to fp32, or leave that out.")
+        raise JobError(
+            f"{what} needs weights with more digits than train.weights_dtype bf16 has.",
+            "Set train.weights_dtype to fp32, or leave that out.",
+        )
     yield from _in_backward(job)
     if settings.lr_warmup_steps >= settings.steps:
-        yield Warned(message="lr_warmup_steps is not below steps: the learning rate never gets to its height.", hint="Lower train.lr_warmup_steps.")
+        yield Warned(
+            message="lr_warmup_steps is not below steps: the learning rate never gets to its height.", hint="Lower train.lr_warmup_steps."
+        )
     if settings.lr_scheduler == "constant_with_warmup" and not settings.lr_warmup_steps:
         yield Warned(message="lr_scheduler constant_with_warmup without lr_warmup_steps is constant.", hint="Set train.lr_warmup_steps.")
     if settings.lr_scheduler == "piecewise_constant" and settings.lr_warmup_steps:
-        yield Warned(message="lr_warmup_steps has no effect with piecewise_constant.", hint="Write the steps of the warm-up into step_rules.")
+        yield Warned(
+            message="lr_warmup_steps has no effect with piecewise_constant.", hint="Write the steps of the warm-up into step_rules."
+        )
     if settings.text_encoder_lr is not None and not settings.train_text_encoder:
-        yield Warned(message="train.text_encoder_lr has no effect: the text encoders are not trained.", hint="Set train.train_text_encoder to true.")
+        yield Warned(
+            message="train.text_encoder_lr has no effect: the text encoders are not trained.", hint="Set train.train_text_encoder to true."
+        )
     if settings.embedding_lr is not None and job.embedding is None:
         yield Warned(message="train.embedding_lr has no effect: there is no embedding.")
-    if settings.loraplus_lr_ratio and (isinstance(job.network, Full) or (isinstance(job.network, Adapter) and job.network.type not in ("lora", "dora"))):
-        yield Warned(message=f"train.loraplus_lr_ratio has no effect on a {job.network.type}: it is for the second matrix of a LoRA or DoRA.")
+    if settings.loraplus_lr_ratio and (
+        isinstance(job.network, Full) or (isinstance(job.network, Adapter) and job.network.type not in ("lora", "dora"))
+    ):
+        yield Warned(
+            message=f"train.loraplus_lr_ratio has no effect on a {job.network.type}: it is for the second matrix of a LoRA or DoRA."
+        )
 
 
 def _in_backward(job: TrainJob) -> Iterator[Event]:
@@ -116,14 +134,20 @@ def _in_backward(job: TrainJob) -> Iterator[Event]:
     if not settings.fused_backward_pass:
         return
     if not isinstance(job.network, Full):
-        yield Warned(message="train.fused_backward_pass has no effect: the gradients of an adapter are few.", hint="It is for network.type full.")
+        yield Warned(
+            message="train.fused_backward_pass has no effect: the gradients of an adapter are few.", hint="It is for network.type full."
+        )
         return
     if settings.gradient_accumulation > 1:
         raise JobError(
-            "train.fused_backward_pass makes a step with every batch, and train.gradient_accumulation waits for several.", "Leave one of the two out."
+            "train.fused_backward_pass makes a step with every batch, and train.gradient_accumulation waits for several.",
+            "Leave one of the two out.",
         )
     if row.finds_rate or row.averages:
-        raise JobError(f"{settings.optimizer} looks at all weights at once, which train.fused_backward_pass never has.", "Choose adamw or adafactor, or leave it out.")
+        raise JobError(
+            f"{settings.optimizer} looks at all weights at once, which train.fused_backward_pass never has.",
+            "Choose adamw or adafactor, or leave it out.",
+        )
 
 
 def _asks_for_several_rates(job: TrainJob) -> bool:

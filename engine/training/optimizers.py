@@ -79,7 +79,9 @@ def rate_groups(settings: Train, named: Mapping[str, nn.Parameter], text_parts: 
     for path, weight in named.items():
         part, _, rest = path.partition(".")
         is_up = ".lora_B." in path and ratio != 1
-        kind, rate = ("embedding", word) if rest == "embedding" else ("text encoders", text) if part in text_parts else ("denoiser", denoiser)
+        kind, rate = (
+            ("embedding", word) if rest == "embedding" else ("text encoders", text) if part in text_parts else ("denoiser", denoiser)
+        )
         name = kind + (", second matrices" if is_up else "")
         rate *= ratio if is_up else 1.0
         groups.setdefault(name, {"name": name, "params": [], "lr": rate})["params"].append(weight)
@@ -109,9 +111,14 @@ def device_notes(job: TrainJob, device: torch.device) -> Iterator[Event]:
     if not isinstance(job.network, Full):
         return
     if settings.weights_dtype == "bf16" and pick_dtype(settings.dtype, device) != torch.bfloat16:
-        raise JobError("Weights in bf16 (train.weights_dtype) are computed with in bf16 too.", "Set train.dtype to bf16, or train.weights_dtype to fp32.")
+        raise JobError(
+            "Weights in bf16 (train.weights_dtype) are computed with in bf16 too.",
+            "Set train.dtype to bf16, or train.weights_dtype to fp32.",
+        )
     if settings.fused_backward_pass and pick_dtype(settings.dtype, device) == torch.float16:
-        raise JobError("train.fused_backward_pass cannot take back a step whose gradients are too large for fp16.", "Set train.dtype to bf16 or fp32.")
+        raise JobError(
+            "train.fused_backward_pass cannot take back a step whose gradients are too large for fp16.", "Set train.dtype to bf16 or fp32."
+        )
 
 
 @contextlib.contextmanager

@@ -29,13 +29,17 @@ class Perceptual:
         try:
             model = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError) as error:
-            raise JobError(f"{KEY}: {name} cannot be loaded: {error}", "Name a vision model of transformers that has its weights as safetensors.") from error
+            raise JobError(
+                f"{KEY}: {name} cannot be loaded: {error}", "Name a vision model of transformers that has its weights as safetensors."
+            ) from error
         self.model = getattr(model, "vision_model", model).to(device).eval().requires_grad_(False)
         if getattr(self.model, "main_input_name", "") != "pixel_values":
             raise JobError(f"{KEY}: {name} looks at no pictures.", "Name a vision model, for example one of ResNet or DINOv2.")
         settings = folder / "preprocessor_config.json"
         told = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
-        self.mean, self.std = (torch.tensor(told.get(key) or [0.5] * 3, device=device).view(1, 3, 1, 1) for key in ("image_mean", "image_std"))
+        self.mean, self.std = (
+            torch.tensor(told.get(key) or [0.5] * 3, device=device).view(1, 3, 1, 1) for key in ("image_mean", "image_std")
+        )
         config = self.model.config
         self.side = config.image_size if hasattr(config, "patch_size") and isinstance(getattr(config, "image_size", None), int) else None
 

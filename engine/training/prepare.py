@@ -115,7 +115,9 @@ class _Preparation:
         yield from told
         self.items = yield from whole_items(items, self.control)
         if any(TRIGGER in item.caption for item in self.items):
-            yield Warned(message=f"Captions say {TRIGGER}, and there are no trigger words.", hint="Set trigger_word, or they are learned as that.")
+            yield Warned(
+                message=f"Captions say {TRIGGER}, and there are no trigger words.", hint="Set trigger_word, or they are learned as that."
+            )
         yield from check_prompts(seen, self.items)
 
     def open(self) -> Iterator[Event]:
@@ -196,7 +198,9 @@ class _Preparation:
         still = [one for one in self.placed if not changes(job.datasets[self.items[one.item].dataset])]
         encoded = with_references if self.guide is None or self.guide.takes == "latents" else alone
         for items, placed in ((self.items, still), (self.aside, self.aside_placed)):
-            yield from self.latents.fill(*encoded(items, placed), family.encode_pixels, PICTURE_BATCH, self.control, family.encode_reference)
+            yield from self.latents.fill(
+                *encoded(items, placed), family.encode_pixels, PICTURE_BATCH, self.control, family.encode_reference
+            )
             yield from self.masks.fill(*with_erased(items, placed), self.control)
         self.stay = family.vae_parts if len(still) < len(self.placed) else ()
         for part in family.vae_parts:
@@ -213,7 +217,9 @@ class _Preparation:
         yield from load_parts(family, family.denoiser_parts(), device, self.held)
         network = self._network()
         if network.idle:
-            yield Warned(message=f"{' and '.join(network.idle)} {'has' if len(network.idle) == 1 else 'have'} no effect on this network and model.")
+            yield Warned(
+                message=f"{' and '.join(network.idle)} {'has' if len(network.idle) == 1 else 'have'} no effect on this network and model."
+            )
         yield from form_notes(job, family, network)
         for denoiser in family.denoisers:
             denoiser.to(device)  # what was attached beside offloaded weights
@@ -226,10 +232,14 @@ class _Preparation:
         self.control.check()
         batches = Batches(self.placed, job.train.batch_size, job.train.seed, pools_of(job.datasets)[1])
         if batches.filled:
-            yield Noted(message=f"{count(batches.filled, 'picture comes', 'pictures come')} once more in each round, so that all batches are full.")
+            yield Noted(
+                message=f"{count(batches.filled, 'picture comes', 'pictures come')} once more in each round, so that all batches are full."
+            )
         if self.aside:
             trained = len({item.path for item in self.items})
-            yield Noted(message=f"{count(len(self.aside), 'picture is', 'pictures are')} held back for validation; {trained} are trained on.")
+            yield Noted(
+                message=f"{count(len(self.aside), 'picture is', 'pictures are')} held back for validation; {trained} are trained on."
+            )
         return self._bench(network, companions, batches)
 
     def _network(self) -> Network:
@@ -251,12 +261,28 @@ class _Preparation:
             self.device.type == "cuda", takes, self.looks,
         )  # fmt: skip
         bench = Bench(
-            job, self.family, network, self.device, self.compute, loader, self.texts, self.requests, companions, self.stay, self.in_use, self.first
+            job,
+            self.family,
+            network,
+            self.device,
+            self.compute,
+            loader,
+            self.texts,
+            self.requests,
+            companions,
+            self.stay,
+            self.in_use,
+            self.first,
         )
         if self.aside:
             shown, in_order = as_they_are(self.seen), InOrder(self.aside_placed, job.train.batch_size)
             plain = replace(
-                loader, job=shown, items=self.aside, placed=self.aside_placed, batches=in_order, wordings=[Wording()] * len(self.seen.datasets)
+                loader,
+                job=shown,
+                items=self.aside,
+                placed=self.aside_placed,
+                batches=in_order,
+                wordings=[Wording()] * len(self.seen.datasets),
             )
             bench.held = replace(bench, job=shown, loader=plain)
         return bench

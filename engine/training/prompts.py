@@ -51,7 +51,9 @@ def check_prompts(job: TrainJob, items: list[Item]) -> Iterator[Event]:
         if len(without) == len(items):
             raise JobError("No caption has any of the words in replacements.", "Write them into the captions, as prompts would have them.")
         if without:
-            yield Warned(message=f"{len(without)} of {len(items)} captions have none of the words in replacements: those prompts stay as they are.")
+            yield Warned(
+                message=f"{len(without)} of {len(items)} captions have none of the words in replacements: those prompts stay as they are."
+            )
     if job.train.diff_output_preservation:
         yield from _check_triggers(job, items)
     if job.embedding:
@@ -82,4 +84,7 @@ def _check_word(job: TrainJob, word: str, items: list[Item]) -> Iterator[Event]:
     if without == len(learned):
         raise JobError(f"No caption has the word {word} that embedding is to teach.", "Write it, or [trigger], into the captions.")
     if without:
-        yield Warned(message=f"{without} of {len(learned)} captions do not have the word {word}: it learns nothing from them.", hint="Write [trigger] into them.")
+        yield Warned(
+            message=f"{without} of {len(learned)} captions do not have the word {word}: it learns nothing from them.",
+            hint="Write [trigger] into them.",
+        )

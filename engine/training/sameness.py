@@ -66,7 +66,19 @@ def _name(path: str) -> str:
 def _digest(items: Sequence[Item]) -> str:
     """Of what is learned: names, sizes and captions, wherever the folder lies."""
     lines = [
-        repr((item.path.name, item.width, item.height, item.caption, item.flip, item.flip_y, item.repeats, len(item.controls), item.mask is not None))
+        repr(
+            (
+                item.path.name,
+                item.width,
+                item.height,
+                item.caption,
+                item.flip,
+                item.flip_y,
+                item.repeats,
+                len(item.controls),
+                item.mask is not None,
+            )
+        )
         + (" erased" if item.erased else "")  # so that a state of before there were such pictures still tells the same
         for item in items
     ]

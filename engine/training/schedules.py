@@ -51,9 +51,7 @@ def set_step(schedule: LambdaLR, step: int) -> None:
     """As if ``step`` optimizer steps had been made."""
     state: dict[str, Any] = schedule.state_dict() | {"last_epoch": step, "_step_count": step + 1}
     schedule.load_state_dict(state)
-    for group, base, factor in zip(
-        schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
-    ):
+    for group, base, factor in zip(schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
         group["lr"] = base * factor(step)
 
 

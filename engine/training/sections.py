@@ -36,7 +36,9 @@ def _networks(job: TrainJob) -> Iterator[Event]:
     if alone and not more and not job.adapter:
         raise JobError("Nothing is trained: network.type is none.", "Set network.type to lora, or add an embedding.")
     if more and isinstance(job.network, Full):
-        raise JobError(f"{more[0]} does not go together with network.type full, whose files are whole models.", "Train it alone, or beside a LoRA.")
+        raise JobError(
+            f"{more[0]} does not go together with network.type full, whose files are whole models.", "Train it alone, or beside a LoRA."
+        )
     if more and job.adapter:
         raise JobError(f"{more[0]} does not go together with adapter, which is trained alone.", "Make two jobs of it.")
     if job.embedding and job.slider:
@@ -53,7 +55,9 @@ def _networks(job: TrainJob) -> Iterator[Event]:
     if (alone or job.adapter) and not job.train.train_unet:
         yield Warned(message="train.train_unet has no effect: the model that draws is not trained anyway.")
     if alone and job.train.train_text_encoder and not job.adapter:
-        yield Warned(message="train.train_text_encoder has no effect: there is no network that they would get.", hint="Set network.type to lora.")
+        yield Warned(
+            message="train.train_text_encoder has no effect: there is no network that they would get.", hint="Set network.type to lora."
+        )
 
 
 def _adapter(job: TrainJob) -> Iterator[Event]:
@@ -81,7 +85,10 @@ def no_control_pictures(found: str) -> JobError:
 
 def _pair_slider(job: TrainJob) -> None:
     if job.network.type in ("full", "none") or job.embedding or job.decorator:
-        raise JobError("pair_slider turns a LoRA the one way and the other, and nothing else.", "Set network.type to lora, and leave embedding and decorator out.")
+        raise JobError(
+            "pair_slider turns a LoRA the one way and the other, and nothing else.",
+            "Set network.type to lora, and leave embedding and decorator out.",
+        )
     if both := [key for key in ("slider", "replacements", "adapter") if getattr(job, key)]:
         raise JobError(f"A job has both pair_slider and {both[0]}.", "Make two jobs of it.")
     if idle := [key for key in (*WITH_PICTURES, "train_text_encoder") if getattr(job.train, key)]:
@@ -96,7 +103,9 @@ def _words_alone(job: TrainJob) -> None:
     if job.slider and job.replacements:
         raise JobError("A job has both slider and replacements.", "Make two jobs of it.")
     if isinstance(job.network, Full):
-        raise JobError(f"{what} asks the base model, which is not there any more where all weights are trained.", "Train a LoRA: network.type lora.")
+        raise JobError(
+            f"{what} asks the base model, which is not there any more where all weights are trained.", "Train a LoRA: network.type lora."
+        )
     if idle := [key for key in WITH_PICTURES if getattr(job.train, key)]:
         raise JobError(f"train.{idle[0]} has no effect on a training from words alone ({what}).", "Leave it out.")
     if job.train.train_text_encoder:
@@ -108,7 +117,10 @@ def _held_on_to(job: TrainJob) -> Iterator[Event]:
     settings = job.train
     for key in ("diff_output_preservation", "blank_prompt_preservation"):
         if getattr(settings, key) and isinstance(job.network, Full):
-            raise JobError(f"train.{key} asks the base model, which is not there any more where all weights are trained.", "Leave it out, or train a LoRA.")
+            raise JobError(
+                f"train.{key} asks the base model, which is not there any more where all weights are trained.",
+                "Leave it out, or train a LoRA.",
+            )
         if getattr(settings, key) and settings.train_text_encoder:
             raise JobError(f"train.{key} does not go together with train.train_text_encoder.", "Leave one of the two out.")
     if settings.diff_output_preservation and settings.blank_prompt_preservation:

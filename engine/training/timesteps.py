@@ -105,7 +105,29 @@ def flux_shift(tokens: int) -> float:
     return math.exp(0.5 + (1.15 - 0.5) * (tokens - 256) / (4096 - 256))
 
 
-KNOTS = (0.447, 0.586, 0.717, 0.728, 0.716, 0.715, 0.732, 0.763, 0.806, 0.861, 0.925, 1.0, 1.083, 1.172, 1.264, 1.355, 1.441, 1.507, 1.507, 1.375, 0.906)
+KNOTS = (
+    0.447,
+    0.586,
+    0.717,
+    0.728,
+    0.716,
+    0.715,
+    0.732,
+    0.763,
+    0.806,
+    0.861,
+    0.925,
+    1.0,
+    1.083,
+    1.172,
+    1.264,
+    1.355,
+    1.441,
+    1.507,
+    1.507,
+    1.375,
+    0.906,
+)
 """Loss weights of ``weighted``: every twentieth of the way from no noise to noise alone, after the curve that AI Toolkit measured on Flex.1."""
 
 

@@ -74,7 +74,12 @@ def loop(
     peak, readback, misses = Peak(bench.device), Readback(bench.device), 0
     yield from adopt(changes, bench, learner, control)
     job, total = learner.job, learner.job.train.steps
-    if (fresh or job.sample.force_first_sample) and job.sample.sample_every and not job.sample.skip_first_sample and (bench.first or bench.requests):
+    if (
+        (fresh or job.sample.force_first_sample)
+        and job.sample.sample_every
+        and not job.sample.skip_first_sample
+        and (bench.first or bench.requests)
+    ):
         yield from draw_samples(job, bench, learner, folder, bench.first)
     if fresh:
         yield from validate(bench, learner)

@@ -49,9 +49,7 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
     yield Phase(name="Loading pictures")
     learned, held_out = yield from load_pictures(job)
     if not len(held_out):
-        yield Warned(
-            message="No picture is held out, so quality is not measured.", hint="Raise train.holdout."
-        )
+        yield Warned(message="No picture is held out, so quality is not measured.", hint="Raise train.holdout.")
 
     yield Phase(name="Loading the autoencoder")
     vae = build(job).to(device)
@@ -59,16 +57,16 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
         freeze_encoder(vae)
         if settings.differs("kld_weight"):
             yield Warned(message="train.kld_weight has no effect without train_encoder: latents stay as they are.")
-    optimizer = torch.optim.AdamW([weight for weight in vae.parameters() if weight.requires_grad], lr=settings.lr, betas=(0.9, 0.95), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(
+        [weight for weight in vae.parameters() if weight.requires_grad], lr=settings.lr, betas=(0.9, 0.95), weight_decay=1e-4
+    )
     judges = Judges.of(settings, device)
     store = CheckpointStore(folder, keep=1, keep_states=1)
     state = store.latest()
     start = restore(vae, optimizer, state, judges.critic) if state else 0
 
     def save(step: int, final: bool) -> Saved:
-        path = store.save(
-            step, final, lambda target: save_part(vae, target, "fp32"), snapshot(vae, optimizer, step, judges.critic)
-        )
+        path = store.save(step, final, lambda target: save_part(vae, target, "fp32"), snapshot(vae, optimizer, step, judges.critic))
         return Saved(step=step, path=path.relative_to(folder.path), final=final)
 
     yield Phase(name="Training")
@@ -80,9 +78,7 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
         begun = time.perf_counter()
         if len(held_out) and (step % settings.validate_every == 0 or step == settings.steps):
             yield Measured(step=step, name="psnr", value=psnr(vae, held_out, device))
-        if step < settings.steps and (
-            control.stop or control.take("save") or step % settings.save_every == 0
-        ):
+        if step < settings.steps and (control.stop or control.take("save") or step % settings.save_every == 0):
             yield save(step, final=False)
             last_saved = step
         if control.stop and last_saved == step:
@@ -185,7 +181,9 @@ class Judges:
     @classmethod
     def of(cls, settings: VaeTrain, device: torch.device) -> Judges:
         if settings.perceptual_weight and not settings.perceptual_model:
-            raise JobError("train.perceptual_weight needs a model that looks.", "Set train.perceptual_model, for example to microsoft/resnet-18.")
+            raise JobError(
+                "train.perceptual_weight needs a model that looks.", "Set train.perceptual_model, for example to microsoft/resnet-18."
+            )
         looks = settings.perceptual_weight and settings.perceptual_model
         return cls(
             Perceptual(settings.perceptual_model, device) if looks and settings.perceptual_model else None,
@@ -224,11 +222,7 @@ def reconstruction_loss(restored: Tensor, pixels: Tensor, settings: VaeTrain) ->
     """Plain, squared and edge difference, weighted."""
     difference = restored - pixels
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
-    return (
-        settings.mae_weight * difference.abs().mean()
-        + settings.mse_weight * difference.square().mean()
-        + settings.edge_weight * edges
-    )
+    return settings.mae_weight * difference.abs().mean() + settings.mse_weight * difference.square().mean() + settings.edge_weight * edges
 
 
 def learning_rate(step: int, settings: VaeTrain) -> float:
@@ -246,20 +240,14 @@ def psnr(vae: AutoencoderKL, pictures: Tensor, device: torch.device) -> float:
         pixels = as_pixels(batch).to(device)
         restored = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
         # 4 is the square of the range [-1, 1]; the floor stands for half a grey level
-        ratios.append(
-            10
-            * torch.log10(4 / F.mse_loss(restored, pixels, reduction="none").mean((1, 2, 3)).clamp(min=1e-5))
-        )
+        ratios.append(10 * torch.log10(4 / F.mse_loss(restored, pixels, reduction="none").mean((1, 2, 3)).clamp(min=1e-5)))
     return torch.cat(ratios).mean().item()
 
 
 @torch.no_grad()
 def normalise(vae: AutoencoderKL, pictures: Tensor, device: torch.device) -> None:
     """Write into the configuration what makes latents zero in the mean and one in spread over ``pictures``."""
-    means = [
-        vae.encode(as_pixels(batch).to(device)).latent_dist.mean.double()
-        for batch in spread(pictures, 4096).split(64)
-    ]
+    means = [vae.encode(as_pixels(batch).to(device)).latent_dist.mean.double() for batch in spread(pictures, 4096).split(64)]
     latents = torch.cat(means)
     vae.register_to_config(shift_factor=latents.mean().item(), scaling_factor=1 / latents.std().item())
 
@@ -296,7 +284,10 @@ def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, state: State, critic: Critic | None = None) -> int:
     """Put the state back; the step it was taken at."""
     if (critic is not None) != ("critic" in state.tensors):
-        raise JobError("This run was started with another train.critic_weight: a critic cannot come or go on the way.", "Set it back, or choose another name for a new run.")
+        raise JobError(
+            "This run was started with another train.critic_weight: a critic cannot come or go on the way.",
+            "Set it back, or choose another name for a new run.",
+        )
     vae.load_state_dict(state.tensors["weights"])
     put_moments(optimizer, state.tensors["optimizer"])
     if critic:

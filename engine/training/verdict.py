@@ -72,14 +72,18 @@ class Curves:
 
     def before(self, step: int) -> Curves:
         """What was known when so many steps were done: a run that goes on from there repeats the rest."""
-        return Curves(_upto(self.training, step), _upto(self.validation, step), {name: _upto(curve, step) for name, curve in self.likeness.items()})
+        return Curves(
+            _upto(self.training, step), _upto(self.validation, step), {name: _upto(curve, step) for name, curve in self.likeness.items()}
+        )
 
 
 def _upto(curve: Mapping[int, float], step: int) -> dict[int, float]:
     return {at: value for at, value in curve.items() if at <= step}
 
 
-def judge(training: Mapping[int, float], validation: Mapping[int, float], likeness: Mapping[str, Mapping[int, float]] | None = None) -> Verdict | None:
+def judge(
+    training: Mapping[int, float], validation: Mapping[int, float], likeness: Mapping[str, Mapping[int, float]] | None = None
+) -> Verdict | None:
     """The verdict on losses and scores by step, with the numbers behind it."""
     steps = sorted(validation)
     if len(steps) <= ENOUGH:
@@ -103,7 +107,10 @@ def _with_likeness(said: Verdict, likeness: Mapping[str, Mapping[int, float]]) -
     pictures, prompts = (smoothed([likeness[name][step] for step in steps]) for name in (PICTURES, PROMPTS))
     best = max(range(len(steps)), key=prompts.__getitem__)
     good = max(place for place in range(best, len(steps)) if prompts[place] >= (1 - FALL) * prompts[best])
-    changed: dict[str, object] = {"step": max(said.step, steps[-1]), "likeness": {name: (curve[best], curve[-1]) for name, curve in ((PICTURES, pictures), (PROMPTS, prompts))}}
+    changed: dict[str, object] = {
+        "step": max(said.step, steps[-1]),
+        "likeness": {name: (curve[best], curve[-1]) for name, curve in ((PICTURES, pictures), (PROMPTS, prompts))},
+    }
     if good < len(steps) - 1 and len(steps) - 1 - best >= 2 and pictures[-1] > pictures[best]:
         changed |= {"verdict": "overcooked", "likeness_step": steps[good], "best_step": min(said.best_step, steps[good])}
     return said.model_copy(update=changed)

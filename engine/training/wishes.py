@@ -40,7 +40,13 @@ def draw_samples(job: TrainJob, bench: Bench, learner: Learner, folder: RunFolde
     for index, request in enumerate(requests):
         kind = "webp" if bench.family.is_video else job.sample.format
         path = folder.sample_path(learner.step, index, request.prompt, kind)
-        with bench.at_hand(*bench.family.vae_parts, *bench.family.drawing_parts), learner.averaged(), bench.companions.sampling(), bench.network.scaled(request.strength), bench.drawn(request) as plain:
+        with (
+            bench.at_hand(*bench.family.vae_parts, *bench.family.drawing_parts),
+            learner.averaged(),
+            bench.companions.sampling(),
+            bench.network.scaled(request.strength),
+            bench.drawn(request) as plain,
+        ):
             image = draw(bench.family, bench.conditioning, plain, bench.device, bench.dtype)
         save_picture(image, path, request, model=job.model.name_or_path, run=job.name, step=str(learner.step))
         yield Sampled(
@@ -78,6 +84,8 @@ def _read(bench: Bench, learner: Learner, texts: set) -> Iterator[Event]:
         yield from bench.texts.remember(texts, Control())  # a stop waits for it: the step is done, and is to be saved
     except torch.OutOfMemoryError:
         drop_parts(bench.family, bench.family.text_parts, bench.device)
-        raise JobError("There is not enough memory to read new ones while the model is loaded.", "Stop the run, change its prompts and continue.") from None
+        raise JobError(
+            "There is not enough memory to read new ones while the model is loaded.", "Stop the run, change its prompts and continue."
+        ) from None
     finally:
         carry(away, learner, bench.device)

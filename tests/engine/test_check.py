@@ -23,7 +23,13 @@ def job_of(pictures, base, tmp_path):
     """A job on the tiny FLUX, or on a model of the hub that is never asked for."""
 
     def make(**sections: Any) -> TrainJob:
-        data: dict[str, Any] = {"name": "x", "trigger_word": "zzz", "model": {"name_or_path": str(base)}, "datasets": [{"path": str(pictures)}], "train": {"optimizer": "adamw"}}
+        data: dict[str, Any] = {
+            "name": "x",
+            "trigger_word": "zzz",
+            "model": {"name_or_path": str(base)},
+            "datasets": [{"path": str(pictures)}],
+            "train": {"optimizer": "adamw"},
+        }
         return load_job(data | sections)
 
     return make
@@ -82,8 +88,12 @@ def test_what_the_data_lacks_is_told_of_pictures_that_were_looked_at(job_of, pic
     assert "has 1 reference picture for each picture; " in problems(job_of(datasets=[controlled]))
     assert "has 2 reference pictures" in problems(job_of(datasets=[controlled | {"controls": ["canny"]}]))
     assert not problems(job_of(datasets=[controlled], adapter={"type": "control_net"}))
-    assert not problems(job_of(datasets=[{"path": str(pictures)}, controlled], pair_slider=None, adapter={"type": "redux", "image_encoder_path": "a/b"}))
-    assert "the data has 0 reference pictures or 1 reference picture with each" in problems(job_of(datasets=[{"path": str(pictures)}, controlled], pair_slider={}))
+    assert not problems(
+        job_of(datasets=[{"path": str(pictures)}, controlled], pair_slider=None, adapter={"type": "redux", "image_encoder_path": "a/b"})
+    )
+    assert "the data has 0 reference pictures or 1 reference picture with each" in problems(
+        job_of(datasets=[{"path": str(pictures)}, controlled], pair_slider={})
+    )
     words = {"replacements": [{"concept": "zebra", "replacement": "horse"}]}
     assert "No caption has any of the words in replacements" in problems(job_of(**words))
     assert "No caption has the word zqcat" in problems(job_of(embedding={"trigger": "zqcat"}, trigger_word="zzz"))

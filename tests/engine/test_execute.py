@@ -26,7 +26,9 @@ from engine.execute import explain
             "Lower the resolution",
         ),
         (
-            type("AcceleratorError", (RuntimeError,), {})("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later."),
+            type("AcceleratorError", (RuntimeError,), {})(
+                "CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later."
+            ),
             "The graphics card stopped working: CUDA error: unspecified launch failure.",
             "continue the run",
         ),
@@ -49,11 +51,7 @@ def test_a_bug_says_so_and_keeps_its_traceback():
 def test_a_missing_base_model_is_told_and_nothing_is_trained(make_job, run):
     events = run(make_job(model={"name_or_path": "nowhere/at-all"}))
     assert events[-1].kind == "failed"
-    assert (
-        "nowhere/at-all" in events[-1].message
-        and "hub cannot be reached" in events[-1].message
-        and "Starter" in events[-1].hint
-    )
+    assert "nowhere/at-all" in events[-1].message and "hub cannot be reached" in events[-1].message and "Starter" in events[-1].hint
     assert "pickle" in run(make_job(model={"name_or_path": "old.ckpt"}), "two")[-1].message
 
 

@@ -54,7 +54,9 @@ def test_larger_pictures_and_no_checkpointing_take_more() -> None:
         return flux().model_copy(update={"train": flux().train.model_copy(update=train)})
 
     small = flux().model_copy(update={"datasets": [flux().datasets[0].model_copy(update={"resolution": 512})]})
-    plain, bare, twice = (stage(job, "Training")["activations"] for job in (flux(), with_train(gradient_checkpointing=False), with_train(batch_size=2)))
+    plain, bare, twice = (
+        stage(job, "Training")["activations"] for job in (flux(), with_train(gradient_checkpointing=False), with_train(batch_size=2))
+    )
     assert stage(small, "Training")["activations"] < plain < twice < bare
     assert plan(with_train(gradient_checkpointing=False)).card > plan(flux()).card
 
@@ -91,7 +93,9 @@ def test_the_command_tells_it_in_words() -> None:
 
 def test_given_sizes_are_reckoned_by_their_area() -> None:
     plain = flux()
-    wide = plain.model_copy(update={"datasets": [plain.datasets[0].model_copy(update={"resolution": None, "buckets": [[2048, 512], [256, 256]]})]})
+    wide = plain.model_copy(
+        update={"datasets": [plain.datasets[0].model_copy(update={"resolution": None, "buckets": [[2048, 512], [256, 256]]})]}
+    )
     assert stage(wide, "Training") == stage(plain, "Training")
 
 
@@ -116,7 +120,9 @@ def test_a_model_that_is_asked_only_while_drawing_is_on_the_card_only_then() -> 
 
 
 def test_of_offloaded_blocks_two_layers_are_on_the_card() -> None:
-    here, half, away = (stage(flux(layer_offloading=share > 0, layer_offloading_transformer_percent=share), "Training")["model"] for share in (0, 0.5, 1))
+    here, half, away = (
+        stage(flux(layer_offloading=share > 0, layer_offloading_transformer_percent=share), "Training")["model"] for share in (0, 0.5, 1)
+    )
     assert here > half > away
     outside = 11_901_408_320 - 19 * 339_763_200 - 38 * 141_557_760  # weights of what is no block or no linear layer of one, roughly
     assert away == pytest.approx((outside + 2 * 66_000_000) * 2 / 1e9, abs=0.5)

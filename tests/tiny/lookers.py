@@ -96,7 +96,15 @@ def qwen_images(patch: int) -> Qwen2VLImageProcessorPil:
 
 def blip(folder: Path) -> Path:
     torch.manual_seed(0)
-    letters = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{one}" for one in "abcdefghijklmnopqrstuvwxyz")]
+    letters = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *(f"##{one}" for one in "abcdefghijklmnopqrstuvwxyz"),
+    ]
     reader = t.BertTokenizer(vocab={one: index for index, one in enumerate(letters)})
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "projection_dim": 16}
     text = {
@@ -132,7 +140,9 @@ def clipseg(folder: Path) -> Path:
     size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
     marks = ["<|pad|>", "<|startoftext|>", "<|endoftext|>"]
     reader = byte_tokenizer(marks, pad_token="<|pad|>", bos_token="<|startoftext|>", eos_token="<|endoftext|>")
-    around = processors.TemplateProcessing(single="<|startoftext|> $A <|endoftext|>", special_tokens=[("<|startoftext|>", 1), ("<|endoftext|>", 2)])
+    around = processors.TemplateProcessing(
+        single="<|startoftext|> $A <|endoftext|>", special_tokens=[("<|startoftext|>", 1), ("<|endoftext|>", 2)]
+    )
     reader.backend_tokenizer.post_processor = processors.Sequence([processors.ByteLevel(), around])
     text = {**size, "vocab_size": len(reader), "max_position_embeddings": 16, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0}
     config = t.CLIPSegConfig(
@@ -153,7 +163,15 @@ LABELS = {0: "wall", 1: "person"}
 
 def mask2former(folder: Path) -> Path:
     torch.manual_seed(0)
-    backbone = t.SwinConfig(image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[2, 2, 2, 2], window_size=4, out_features=["stage1", "stage2", "stage3", "stage4"])
+    backbone = t.SwinConfig(
+        image_size=64,
+        patch_size=4,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[2, 2, 2, 2],
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
     config = t.Mask2FormerConfig(
         backbone_config=backbone, hidden_dim=32, mask_feature_size=32, feature_size=32, encoder_layers=1, decoder_layers=2, num_attention_heads=2,
         dim_feedforward=16, encoder_feedforward_dim=16, num_queries=4, id2label=LABELS,
@@ -190,7 +208,9 @@ def depth_anything(folder: Path) -> Path:
 
 def vitpose(folder: Path) -> Path:
     torch.manual_seed(0)
-    backbone = t.VitPoseBackboneConfig(image_size=[64, 48], patch_size=[16, 16], hidden_size=16, num_hidden_layers=1, num_attention_heads=2, out_indices=[1])
+    backbone = t.VitPoseBackboneConfig(
+        image_size=[64, 48], patch_size=[16, 16], hidden_size=16, num_hidden_layers=1, num_attention_heads=2, out_indices=[1]
+    )
     config = t.VitPoseConfig(backbone_config=backbone, num_labels=17)
     model = loud(t.VitPoseForPoseEstimation(config))
     with torch.no_grad():
@@ -201,7 +221,9 @@ def vitpose(folder: Path) -> Path:
 def detector(folder: Path, sure: float = 10.0) -> Path:
     """Of persons, and sure that everything is one."""
     torch.manual_seed(0)
-    backbone = t.RTDetrResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage2", "stage3", "stage4"])
+    backbone = t.RTDetrResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage2", "stage3", "stage4"]
+    )
     config = t.RTDetrConfig(
         backbone_config=backbone, encoder_hidden_dim=16, encoder_in_channels=[8, 8, 8], encoder_layers=1, encoder_ffn_dim=16, encoder_attention_heads=2,
         d_model=16, num_queries=3, decoder_in_channels=[16, 16, 16], decoder_ffn_dim=16, decoder_layers=1, decoder_attention_heads=2, num_denoising=0,

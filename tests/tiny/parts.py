@@ -29,9 +29,7 @@ def tokenizer(length: int) -> PreTrainedTokenizerFast:
     words = ["<pad>", "<unk>", "</s>", *string.printable]
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", unk_token="<unk>", eos_token="</s>", model_max_length=length
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", unk_token="<unk>", eos_token="</s>", model_max_length=length)
 
 
 def byte_words(marks: list[str]) -> dict[str, int]:

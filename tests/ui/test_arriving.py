@@ -69,7 +69,10 @@ def held(form: train.TrainForm) -> dict[Any, Any]:
     """What the page holds after it has been opened."""
     updates = form.open()
     found = {widget: updates.get(widget) for widget in form.visit}
-    return {widget: update["value"] if isinstance(update, dict) and "__type__" in update and "value" in update else update for widget, update in found.items()}
+    return {
+        widget: update["value"] if isinstance(update, dict) and "__type__" in update and "value" in update else update
+        for widget, update in found.items()
+    }
 
 
 def values(updates: dict[Any, Any]) -> dict[str, Any]:
@@ -100,7 +103,11 @@ def test_what_a_list_says_twice_and_what_it_does_not_change_is_not_sent(page: da
         form = train.build(desk)
     begun = held(form)
     pictures = next(widget for widget in form.outputs if getattr(widget, "elem_id", "") == "pictures")
-    [bound] = [fn for fn in window.fns.values() if pictures in fn.inputs and set(fn.inputs) < form.visit | {pictures} and fn.targets[0][0] == pictures._id]
+    [bound] = [
+        fn
+        for fn in window.fns.values()
+        if pictures in fn.inputs and set(fn.inputs) < form.visit | {pictures} and fn.targets[0][0] == pictures._id
+    ]
     path = desk.kept()["datasets"][0]["path"]
     assert bound.fn(begun | {pictures: path}) == gr.skip()
     updates = bound.fn(begun | {pictures: str(folder)})
@@ -114,7 +121,11 @@ def test_the_field_for_reference_pictures_is_shown_for_an_edit_model_alone(page:
 
     def is_shown() -> bool:
         updates = form.open()
-        return next(update["visible"] for widget, update in updates.items() if getattr(widget, "label", "") == "Reference pictures" and "visible" in update)
+        return next(
+            update["visible"]
+            for widget, update in updates.items()
+            if getattr(widget, "label", "") == "Reference pictures" and "visible" in update
+        )
 
     desk.keep(desk.kept())
     assert not is_shown()

@@ -23,7 +23,13 @@ from ui.watch import History
 
 
 def training(steps: int = 100) -> TrainJob:
-    data = {"name": "run", "model": {"name_or_path": "m"}, "datasets": [{"path": "p"}], "train": {"steps": steps}, "sample": {"prompts": ["a", "b"]}}
+    data = {
+        "name": "run",
+        "model": {"name_or_path": "m"},
+        "datasets": [{"path": "p"}],
+        "train": {"steps": steps},
+        "sample": {"prompts": ["a", "b"]},
+    }
     return TrainJob.model_validate(data)
 
 
@@ -41,19 +47,26 @@ def test_only_what_may_be_changed_is_offered() -> None:
 def test_only_what_is_other_now_is_asked_for() -> None:
     job = training()
     assert changes_of(job, drafts.short(job), 40) == ({}, {})
-    assert changes_of(job, changed(job, train__lr=1e-3, sample__prompts=["a", "c"]), 40) == ({"train.lr": 1e-3, "sample.prompts": ["a", "c"]}, {})
+    assert changes_of(job, changed(job, train__lr=1e-3, sample__prompts=["a", "c"]), 40) == (
+        {"train.lr": 1e-3, "sample.prompts": ["a", "c"]},
+        {},
+    )
     assert changes_of(job, changed(job, save__save_every=None), 40) == ({"save.save_every": None}, {})
 
 
 def test_prompts_with_settings_of_their_own_are_offered_to_a_run_that_has_such(tmp_path: Path) -> None:
     plain = training()
-    special = TrainJob.model_validate(drafts.short(plain) | {"name": "run-2", "sample": {"samples": [{"prompt": "a fox", "seed": 7}, {"prompt": "a wolf"}]}})
+    special = TrainJob.model_validate(
+        drafts.short(plain) | {"name": "run-2", "sample": {"samples": [{"prompt": "a fox", "seed": 7}, {"prompt": "a wolf"}]}}
+    )
     studio = Studio(Runner(tmp_path / "runs", tmp_path / "db"))
     with gr.Blocks() as page:
         shown = gr.State(None)
         changing.build(studio, shown)
     [fill] = [fn.fn for fn in page.fns.values() if fn.targets[0][1] == "expand"]
-    field, send = (next(one for one in page.blocks.values() if getattr(one, "elem_id", "") == name) for name in ("change-samples", "change-it"))
+    field, send = (
+        next(one for one in page.blocks.values() if getattr(one, "elem_id", "") == name) for name in ("change-samples", "change-it")
+    )
     assert not send.interactive, "before it has been told what the settings are"
     for job, is_there, text in ((plain, False, ""), (special, True, "- prompt: a fox\n  seed: 7\n- prompt: a wolf")):
         updates = fill(studio.runner.submit(job))

@@ -132,7 +132,12 @@ def test_lengths_follow_the_preset() -> None:
 
 
 def test_yaml_of_another_kind_or_of_no_kind_is_refused_with_a_sentence() -> None:
-    for text, sentence in (("kind: generate\nname: x", "of kind 'generate'"), ("- a", "not a job"), ("a: [", "not valid YAML"), ("", "not a job")):
+    for text, sentence in (
+        ("kind: generate\nname: x", "of kind 'generate'"),
+        ("- a", "not a job"),
+        ("a: [", "not valid YAML"),
+        ("", "not a job"),
+    ):
         with pytest.raises(JobError, match=sentence):
             drafts.from_yaml(text)
     assert drafts.from_yaml("kind: train\nname: x\nwrong: 1") == ({"name": "x", "wrong": 1}, [])

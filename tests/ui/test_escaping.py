@@ -48,7 +48,22 @@ PIECES: dict[str, Make] = {
     "runs": lambda text: pieces.runs([(text, text, "live", Path("/p") / text.replace("/", "∕"), [(text, "act")])]),
     "status": lambda text: pieces.status(text, "running"),
 }  # fmt: skip
-NOT_MADE_OF_WORDS = {"url", "escape", "quote", "partial", "Piece", "Choice", "Options", "Words", "Amount", "Number", "Check", "Row", "Wording", "Headline"}
+NOT_MADE_OF_WORDS = {
+    "url",
+    "escape",
+    "quote",
+    "partial",
+    "Piece",
+    "Choice",
+    "Options",
+    "Words",
+    "Amount",
+    "Number",
+    "Check",
+    "Row",
+    "Wording",
+    "Headline",
+}
 
 
 class Page(HTMLParser):

@@ -16,7 +16,11 @@ from ui.studio import Studio
 
 def lora(path: Path) -> Path:
     layer = "transformer.blocks.0.attn1.to_q"
-    save_file({f"{layer}.lora_A.weight": torch.ones(2, 8), f"{layer}.lora_B.weight": torch.ones(8, 2)}, path, {"ss_base_model_version": "wan_2.2_14b"})
+    save_file(
+        {f"{layer}.lora_A.weight": torch.ones(2, 8), f"{layer}.lora_B.weight": torch.ones(8, 2)},
+        path,
+        {"ss_base_model_version": "wan_2.2_14b"},
+    )
     return path
 
 

@@ -16,7 +16,13 @@ from ui.form import Draft, Form
 from ui.studio import Studio
 from ui.tabs import train
 
-USUAL: Draft = {"name": "run", "model": {"name_or_path": "m"}, "network": {"rank": 8}, "datasets": [{"path": "p"}], "train": {"steps": 220, "lr": 0.001}}
+USUAL: Draft = {
+    "name": "run",
+    "model": {"name_or_path": "m"},
+    "network": {"rank": 8},
+    "datasets": [{"path": "p"}],
+    "train": {"steps": 220, "lr": 0.001},
+}
 
 
 @pytest.fixture(scope="module")

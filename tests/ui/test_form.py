@@ -24,7 +24,11 @@ def pro() -> Form:
 def keys(schema: dict[str, Any], part: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Every setting in a JSON schema, by its path; of lists that may not be empty, those of the first entry."""
     for name, info in part["properties"].items():
-        options = [schema["$defs"][one["$ref"].rsplit("/", 1)[1]] for one in [info, *info.get("oneOf", []), *info.get("anyOf", [])] if "$ref" in one]
+        options = [
+            schema["$defs"][one["$ref"].rsplit("/", 1)[1]]
+            for one in [info, *info.get("oneOf", []), *info.get("anyOf", [])]
+            if "$ref" in one
+        ]
         if "const" in info:  # kind and version, and the tag inside a choice
             continue
         for one in [info, *info.get("anyOf", [])]:
@@ -187,7 +191,10 @@ def test_a_section_that_may_be_left_out_is_there_when_it_is_wanted(pro):
     set_ = {**MINIMAL, "network": {"type": "lora"}, "embedding": {"tokens": 7}}
     assert pro.read(typed(pro, set_), set_) == set_
     assert pro.read(typed(pro, set_, embedding=False), set_) == {**MINIMAL, "network": {"type": "lora"}}
-    assert [update["visible"] for update in (pro.show(draft, {})[pro.choices["embedding"][0][1]] for draft in (MINIMAL, set_))] == [False, True]
+    assert [update["visible"] for update in (pro.show(draft, {})[pro.choices["embedding"][0][1]] for draft in (MINIMAL, set_))] == [
+        False,
+        True,
+    ]
 
 
 def test_one_of_several_sections_may_be_chosen_or_none(pro):

@@ -77,9 +77,7 @@ def test_cookies_of_other_programs_on_this_computer_do_not_hide_ours(stranger):
             assert stranger.get("/config", headers=headers).status_code == 200, cookie
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:7861", "0.0.0.0", "192.168.1.5", ""]
-)
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:7861", "0.0.0.0", "192.168.1.5", ""])
 def test_another_name_for_this_address_is_refused(guest, host):
     """A page that has bound its own name to 127.0.0.1 would else be this page to the browser."""
     answer = guest.get("/config", params={"token": TOKEN}, headers={"host": host})
@@ -96,9 +94,7 @@ def test_the_names_of_this_computer_are_taken(place, host):
     assert client.get("/config", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "origin", ["http://evil.example", "http://127.0.0.1:9999", "https://localhost:7861", "null", "", "http://[bad"]
-)
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:9999", "https://localhost:7861", "null", "", "http://[bad"])
 def test_what_another_page_sends_is_not_carried_out(guest, origin):
     upload = {"files": ("a.png", b"x")}
     answer = guest.post("/gradio_api/upload", files=upload, headers={"origin": origin})

@@ -91,7 +91,9 @@ def page(studio: Studio, asked: list[str]) -> SimpleNamespace:
     return SimpleNamespace(shown=shown, press=press)
 
 
-def test_a_question_is_one_sentence_and_two_buttons_for_every_tab_that_comes(studio: Studio, asked: list[str], page: SimpleNamespace) -> None:
+def test_a_question_is_one_sentence_and_two_buttons_for_every_tab_that_comes(
+    studio: Studio, asked: list[str], page: SimpleNamespace
+) -> None:
     log = RunFolder(studio.runner.root / "fox")
     log.append(Step(step=3, total=9, loss=1.0, lr=1e-4, seconds=1.0))
     assert set(page.shown()["buttons"]) == {"Pause", "Sample now", "Save now", "Stop"} and page.shown()["change"]
@@ -111,7 +113,9 @@ def test_a_question_is_one_sentence_and_two_buttons_for_every_tab_that_comes(stu
     assert asked == ["fox: go"] and set(page.shown()["buttons"]) == {"Pause", "Sample now", "Save now", "Stop"}
 
 
-def test_stop_at_a_question_says_that_nothing_is_touched(studio: Studio, asked: list[str], page: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_at_a_question_says_that_nothing_is_touched(
+    studio: Studio, asked: list[str], page: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     monkeypatch.setattr(gr, "Info", lambda words, **_: said.append(words))
     log = RunFolder(studio.runner.root / "fox")
@@ -154,5 +158,9 @@ def test_a_run_that_begins_while_its_page_is_drawn_waits_for_nobody(studio: Stud
 
 def test_of_very_many_changes_a_question_names_three() -> None:
     many = Asked(step=1, settings={f"train.key_{index}": (None, "long " * 20) for index in range(5)})
-    assert question(many).startswith("Since it was saved, key 0 is long long") and question(many).endswith(" and 2 more.") and "…" in question(many)
+    assert (
+        question(many).startswith("Since it was saved, key 0 is long long")
+        and question(many).endswith(" and 2 more.")
+        and "…" in question(many)
+    )
     assert len(question(many)) < 300

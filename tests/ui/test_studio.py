@@ -120,7 +120,9 @@ def test_prompts_that_were_drawn_later_are_rows_below() -> None:
     assert now.cells[2, 250] != now.cells[2, 500]
 
 
-@pytest.mark.parametrize(("prompts", "steps", "sentence"), [([], [250], "no prompt"), (["x"], [], "No checkpoint"), (["x"], [77], "No checkpoint")])
+@pytest.mark.parametrize(
+    ("prompts", "steps", "sentence"), [([], [250], "no prompt"), (["x"], [], "No checkpoint"), (["x"], [77], "No checkpoint")]
+)
 def test_a_drawing_without_prompts_or_checkpoints_is_refused(prompts: list[str], steps: list[int], sentence: str) -> None:
     make_run()
     with pytest.raises(JobError, match=sentence):
@@ -159,7 +161,10 @@ def test_days_are_said_as_one_says_them() -> None:
 
 
 def test_a_run_tells_how_long_one_like_it_will_take() -> None:
-    folder = RunFolder.create(load_settings().folder("output"), load_job({"name": "fox", "model": {"name_or_path": "assets/starter"}, "datasets": [{"path": "d"}]}))
+    folder = RunFolder.create(
+        load_settings().folder("output"),
+        load_job({"name": "fox", "model": {"name_or_path": "assets/starter"}, "datasets": [{"path": "d"}]}),
+    )
     for step in range(1, 11):
         folder.append(Step(step=step, total=10, loss=1, lr=1, seconds=2, time=1000 + 2 * step))
     studio, record = opened()

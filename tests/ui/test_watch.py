@@ -43,7 +43,14 @@ def steps(first: int, last: int, begin: float = 0.0, each: float = 2.0, loss: fl
 
 
 def sampled(step: int, index: int = 0, path: str = "", **more: str) -> Sampled:
-    return Sampled(step=step, index=index, prompt=more.pop("prompt", f"prompt {index}"), seed=1, path=Path(path or f"samples/{step}_{index}.jpg"), **more)
+    return Sampled(
+        step=step,
+        index=index,
+        prompt=more.pop("prompt", f"prompt {index}"),
+        seed=1,
+        path=Path(path or f"samples/{step}_{index}.jpg"),
+        **more,
+    )
 
 
 def job(**changes) -> TrainJob:
@@ -88,9 +95,7 @@ def test_a_run_that_goes_on_after_its_end_is_a_new_session():
 
 
 def test_the_time_left_is_by_the_clock_and_not_told_before_it_is_known():
-    slow = [
-        Step(step=k, total=100, loss=1, lr=1, seconds=0.1, time=3.0 * k) for k in range(1, 11)
-    ]  # samples and saves take time too
+    slow = [Step(step=k, total=100, loss=1, lr=1, seconds=0.1, time=3.0 * k) for k in range(1, 11)]  # samples and saves take time too
     assert watch.seconds_left(told(slow[: watch.ENOUGH - 1])) is None
     assert watch.seconds_left(told(slow)) == pytest.approx(270.0)
     assert watch.seconds_left(told(steps(1, 100))) == 0
@@ -289,7 +294,11 @@ def test_what_a_run_went_back_from_does_not_count():
 
 
 def test_what_was_changed_while_it_ran_holds_from_then_on():
-    history = told(steps(1, 60), Changed(step=60, key="sample.sample_every", before=40, value=25), Changed(step=60, key="train.steps", before=100, value=120))
+    history = told(
+        steps(1, 60),
+        Changed(step=60, key="sample.sample_every", before=40, value=25),
+        Changed(step=60, key="train.steps", before=100, value=120),
+    )
     now = watch.as_changed(job(), history)
     assert (now.sample.sample_every, now.train.steps) == (25, 120)
     history.add([sampled(0), sampled(40)])
@@ -307,7 +316,9 @@ def test_a_prompt_that_was_changed_while_it_ran_begins_a_row_of_its_own():
 
 def test_likeness_is_told_where_it_is_measured_and_the_newest_scores_count():
     assert headline(told(steps(1, 60)), job(), "running").likeness == ""
-    scores = [Measured(step=at, name=name, value=value) for at, name, value in ((25, "CLIP-I", 0.5), (50, "CLIP-I", 0.7126), (50, "CLIP-T", 0.25))]
+    scores = [
+        Measured(step=at, name=name, value=value) for at, name, value in ((25, "CLIP-I", 0.5), (50, "CLIP-I", 0.7126), (50, "CLIP-T", 0.25))
+    ]
     likeness = "Likeness of the samples at step 50: CLIP-I 0.713 · CLIP-T 0.250. 1 is the same."
     assert headline(told(steps(1, 60), scores), job(), "running").likeness == likeness
     card = headline(told(steps(1, 60), scores, verdict("learned")), job(), "completed")

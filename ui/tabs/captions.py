@@ -54,7 +54,9 @@ class Captioning:
 
 def build(studio: Studio) -> Captioning:
     library = studio.library
-    way = Options([REPLACE, ADD, WRITE], value=REPLACE, label="What is done", show_label=False, elem_classes="segments", elem_id="caption-way")
+    way = Options(
+        [REPLACE, ADD, WRITE], value=REPLACE, label="What is done", show_label=False, elem_classes="segments", elem_id="caption-way"
+    )
     with gr.Row(elem_classes="fields") as replacing:
         find = Words(label="Find", max_lines=1, elem_id="find")
         replacement = Words(label="Replace with", max_lines=1, elem_id="replacement")
@@ -89,7 +91,9 @@ def build(studio: Studio) -> Captioning:
         settings = FileName(type="file_name") if BY_TITLE[who].type == "file_name" else Template(type="template", text=text)
         return "Captions written", wording.written_by(library, name, settings, prefix, again)
 
-    def wanted(way: str, find: str, _replacement: str, _case: bool, before: str, after: str, who: str, _prefix: str, text: str, _again: bool) -> bool:
+    def wanted(
+        way: str, find: str, _replacement: str, _case: bool, before: str, after: str, who: str, _prefix: str, text: str, _again: bool
+    ) -> bool:
         """Whether something is asked for that is done without a model."""
         if way == WRITE:
             kind = BY_TITLE[who].type
@@ -127,7 +131,9 @@ def build(studio: Studio) -> Captioning:
     def clear() -> Updates:
         return {result: "", apply: gr.update(interactive=False)}
 
-    def bind(editing: gr.Textbox, view: list[Any], refresh: Callable[[str, list[pieces.Note]], Updates], name_of: Callable[[str], str]) -> None:
+    def bind(
+        editing: gr.Textbox, view: list[Any], refresh: Callable[[str, list[pieces.Note]], Updates], name_of: Callable[[str], str]
+    ) -> None:
         def write(key: str, *values: Any) -> Updates:
             try:
                 what, changes = planned(name_of(key), *values)
@@ -141,7 +147,11 @@ def build(studio: Studio) -> Captioning:
         fields = [replacing, adding, writing, who, text, apply, try_it, start, result]
         preview: dict[str, Any] = {"trigger_mode": "always_last"}
         on([way.change, who.change], choose, [way, who, text], fields).then(
-            lambda key, *values: look(name_of(key), *values), [editing, *inputs], [result, apply], show_progress="hidden", show_progress_on=[]
+            lambda key, *values: look(name_of(key), *values),
+            [editing, *inputs],
+            [result, apply],
+            show_progress="hidden",
+            show_progress_on=[],
         )
         typed = [find.change, replacement.change, case.change, before.change, after.change, prefix.change, text.change, again.change]
         on(typed, lambda key, *values: look(name_of(key), *values), [editing, *inputs], [result, apply], **preview)

@@ -24,7 +24,12 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "save.save_every": {"min_width": 150, "info": "Empty: only at the end."},
 }
 PROMPTS: dict[str, dict[str, Any]] = {
-    "sample.prompts": {"label": "Sample prompts", "info": "One a line. The film strip goes on with these.", "lines": 3, "elem_id": "change-prompts"},
+    "sample.prompts": {
+        "label": "Sample prompts",
+        "info": "One a line. The film strip goes on with these.",
+        "lines": 3,
+        "elem_id": "change-prompts",
+    },
 }
 SAMPLES: dict[str, dict[str, Any]] = {
     "sample.samples": {

@@ -60,18 +60,12 @@ def build(studio: Studio) -> Compare:
         step = next((one for one in (step, studio.chosen(record)) if one in steps), steps[-1]) or steps[-1]
         base, picture = now.cells.get((row, 0)), now.cells[row, step]
         chosen = studio.chosen(record) == step
-        missing = pieces.nothing(
-            "No picture of the base model", "This run skipped the samples before its first step."
-        )
+        missing = pieces.nothing("No picture of the base model", "This run skipped the samples before its first step.")
         return {
             title: pieces.heading(record.name, "Without the LoRA on the left, with it on the right."),
-            prompt: gr.update(
-                choices=[(now.prompts[index] or f"prompt {index + 1}", index) for index in rows], value=row
-            ),
+            prompt: gr.update(choices=[(now.prompts[index] or f"prompt {index + 1}", index) for index in rows], value=row),
             checkpoint: gr.update(choices=[(f"step {one:,}", one) for one in steps], value=step),
-            use: gr.update(
-                value="In use" if chosen else "Use this one", interactive=not chosen and step in now.pickable
-            ),
+            use: gr.update(value="In use" if chosen else "Use this one", interactive=not chosen and step in now.pickable),
             slider: gr.update(value=(str(base), str(picture)) if base else None, visible=base is not None),
             empty: gr.update(value=missing, visible=base is None),
         }

@@ -98,7 +98,11 @@ def build(studio: Studio) -> Datasets:
             if [badge for _, badge in now] == shown:
                 return {}
             index = next((k for k, path in enumerate(pictures) if library.key(path) == key), None)
-            return {problems: album.notes(studio, name, []), thumbs: gr.update(value=now, selected_index=index), worn: [badge for _, badge in now]}
+            return {
+                problems: album.notes(studio, name, []),
+                thumbs: gr.update(value=now, selected_index=index),
+                worn: [badge for _, badge in now],
+            }
         return {}
 
     def arrive(key: str | None, text: str | None, known: str | None) -> Updates:
@@ -195,5 +199,7 @@ def build(studio: Studio) -> Datasets:
     on(whole.rename.click, change_name, [one.editing, whole.new_name], view)
     on(whole.remove.click, remove_set, one.editing, [*view, undo])
     on([problems.click, first.refused.click, whole.past.click, captioning.result.click], act, [one.editing, undo], [*view, undo])
-    captioning.bind(one.editing, view, lambda key, notes: open_set(album.name_of(studio, key), notes, key), lambda key: album.name_of(studio, key))
+    captioning.bind(
+        one.editing, view, lambda key, notes: open_set(album.name_of(studio, key), notes, key), lambda key: album.name_of(studio, key)
+    )
     return Datasets(to_train, first.example, view, open_set, arrive, one.typing, captioning)

@@ -92,9 +92,7 @@ def build(studio: Studio) -> Playground:
                     maximum=100,
                     info="How closely the prompt is followed.",
                 )
-                seed = Number(
-                    42, label="Seed", precision=0, minimum=0, info="The same seed gives the same picture."
-                )
+                seed = Number(42, label="Seed", precision=0, minimum=0, info="The same seed gives the same picture.")
                 count = Amount(1, 4, 1, step=1, label="Pictures", info="Each takes the next seed.")
             make = gr.Button("Make a picture", variant="primary", size="lg", elem_id="make")
             halt = gr.Button("Stop", size="md", visible=False)
@@ -132,9 +130,7 @@ def build(studio: Studio) -> Playground:
         known = [(one.title, one.name_or_path) for one in BASES]
         proposal = next(iter(job.sample.prompts), "").replace("[trigger]", job.trigger_word or "")
         return {
-            base: gr.update(
-                choices=known if base_of(name) else [*known, (name, name)], value=name, interactive=False
-            ),
+            base: gr.update(choices=known if base_of(name) else [*known, (name, name)], value=name, interactive=False),
             prompt: words or proposal,
         } | wishes(name, form)
 
@@ -242,9 +238,7 @@ def _job(
         "guidance_scale": guidance,
         "seed": seed,
     }
-    wanted: dict[str, Any] = {
-        name: value for name, value in given.items() if value is not None
-    }  # an emptied field
+    wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}  # an emptied field
     pictures = (shown or []) if _takes_pictures(base) else []
     first, second, third = [*pictures, None, None, None][:3]
     item = SampleItem(prompt=prompt.strip().replace("[trigger]", trigger), ctrl_img_1=first, ctrl_img_2=second, ctrl_img_3=third)

@@ -124,18 +124,16 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         live = record.status == "running"
         strip = watch.strip(job, history, record.folder)
         columns = [(step, "base" if step == 0 else f"{step:,}") for step in strip.columns]
-        empty = (
-            pieces.nothing("No samples", "This run was started without sample prompts.")
-            if not strip.prompts
-            else ""
-        )
+        empty = pieces.nothing("No samples", "This run was started without sample prompts.") if not strip.prompts else ""
         return {
             loss: gr.update(visible=True),
-            film: empty
-            or pieces.frames("strip", columns, strip.prompts, strip.pictures, strip.ready, live=live),
+            film: empty or pieces.frames("strip", columns, strip.prompts, strip.pictures, strip.ready, live=live),
             curves: chart.losses(
-                *watch.smoothed(history.losses), history.validation, [(event.step, _said(event)) for event in history.changed],
-                history.total, history.verdict.best_step if history.verdict else None,
+                *watch.smoothed(history.losses),
+                history.validation,
+                [(event.step, _said(event)) for event in history.changed],
+                history.total,
+                history.verdict.best_step if history.verdict else None,
             ),
         }
 
@@ -206,7 +204,11 @@ def build(studio: Studio, shown: gr.State) -> RunView:
             is_so = history.paused == (said not in (GO_ON, YES))
         if is_so:
             return {}
-        return ask("go", "It goes on.")(name) if said in (GO_ON, YES) else ask("pause", "It rests at the end of this step, and keeps its place.")(name)
+        return (
+            ask("go", "It goes on.")(name)
+            if said in (GO_ON, YES)
+            else ask("pause", "It rests at the end of this step, and keeps its place.")(name)
+        )
 
     def end(name: str) -> Updates:
         record = runner.get(name)

@@ -39,9 +39,7 @@ def build() -> SettingsPage:
         with gr.Column(scale=1, min_width=320, elem_classes="card form"):
             Piece(pieces.heading("Settings", "Kept on this computer. Nothing is sent anywhere."))
             folders = {
-                name: Words(
-                    _shown(now, name), label=words, placeholder="none" if name == "models" else "", elem_id=f"folder-{name}"
-                )
+                name: Words(_shown(now, name), label=words, placeholder="none" if name == "models" else "", elem_id=f"folder-{name}")
                 for name, words in FOLDERS.items()
             }
             told = Piece("")
@@ -89,11 +87,7 @@ def build() -> SettingsPage:
         }
 
     def save(*values: str) -> Updates:
-        given = {
-            name: Path(text.strip()).expanduser()
-            for name, text in zip(FOLDERS, values, strict=True)
-            if text.strip()
-        }
+        given = {name: Path(text.strip()).expanduser() for name, text in zip(FOLDERS, values, strict=True) if text.strip()}
         try:
             settings = Settings(**(load_settings().model_dump(exclude=set(FOLDERS)) | given))
             for name in ("output", "datasets", "cache"):

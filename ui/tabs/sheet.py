@@ -45,9 +45,7 @@ def build(studio: Studio) -> ContactSheet:
     runner = studio.runner
     with gr.Row(elem_classes="title-row"):
         verdict = Piece("", elem_id="verdict")
-        picker = Choice(
-            run_names(studio), label="Run", show_label=False, scale=0, min_width=180, elem_id="sheet-run"
-        )
+        picker = Choice(run_names(studio), label="Run", show_label=False, scale=0, min_width=180, elem_id="sheet-run")
         form = Options(
             FORMS,
             value="comfyui",
@@ -60,9 +58,7 @@ def build(studio: Studio) -> ContactSheet:
             visible=False,
             elem_id="export-form",
         )
-        take = gr.Button(
-            "Export", variant="primary", size="md", scale=0, min_width=110, visible=False, elem_id="export"
-        )
+        take = gr.Button("Export", variant="primary", size="md", scale=0, min_width=110, visible=False, elem_id="export")
         file = gr.DownloadButton("", elem_id="export-file", elem_classes="out-of-sight")
     table = Piece("", elem_id="sheet")
     with gr.Accordion("More prompts", open=False, elem_id="more-prompts", visible=False) as more:
@@ -106,14 +102,18 @@ def build(studio: Studio) -> ContactSheet:
             words = pieces.heading(f"Step {chosen:,} it is", f"Marked in {record.name}. Export writes it for another program.")
         else:
             measured = f"By what was measured, step {now.best:,} is the one. " if now.best in steps else ""
-            words = pieces.heading("Which one is it?", f"{measured}Compare the columns; click a picture to see it large beside the base model's.")
+            words = pieces.heading(
+                "Which one is it?", f"{measured}Compare the columns; click a picture to see it large beside the base model's."
+            )
         saved = [(f"step {one.step:,}", one.step) for one in studio.checkpoints(record) if one.step]
         values = [value for _, value in saved]
         columns, rows = [(step, f"{step:,}") for step in steps], [now.row(row, steps) for row in range(len(now.prompts))]
         nothing = pieces.nothing("Nothing to compare yet", "A column comes with the next samples, or with prompts that are drawn below.")
         return updates | {
             verdict: words,
-            table: pieces.frames("sheet", columns, now.prompts, rows, len(steps), chosen, now.pickable, best=now.best) if steps else nothing,
+            table: pieces.frames("sheet", columns, now.prompts, rows, len(steps), chosen, now.pickable, best=now.best)
+            if steps
+            else nothing,
             form: gr.update(visible=chosen is not None),
             take: gr.update(visible=chosen is not None),
             more: gr.update(visible=bool(saved)),
@@ -164,9 +164,7 @@ def build(studio: Studio) -> ContactSheet:
             if not going and seen < 0:
                 return  # it had ended before anyone asked
             state = pieces.notes([("todo" if going else "look", words, "", "")]) if words else ""
-            yield {told: state, halt: gr.update(visible=going)} | (
-                show(name) if len(pictures) != seen else {}
-            )
+            yield {told: state, halt: gr.update(visible=going)} | (show(name) if len(pictures) != seen else {})
             seen = len(pictures)
             if not going:
                 return
@@ -181,19 +179,13 @@ def build(studio: Studio) -> ContactSheet:
     on(picker.input, show, picker, outputs).then(follow, picker, outputs)
     on(draw.click, ask, [picker, prompts, ticked], outputs)
     on(halt.click, stop, picker, None)
-    on(take.click, write, [picker, form], file).success(
-        None, file, None, js=download("export-file")
-    )
+    on(take.click, write, [picker, form], file).success(None, file, None, js=download("export-file"))
     return ContactSheet(picker, table, told, halt, outputs, show, key, follow, mark)
 
 
 def run_names(studio: Studio) -> list[str]:
     """Runs that have something to show, the newest first."""
-    return [
-        record.name
-        for record in studio.trainings()
-        if record.kind == "train" and any((record.folder / "samples").glob("*_*"))
-    ]
+    return [record.name for record in studio.trainings() if record.kind == "train" and any((record.folder / "samples").glob("*_*"))]
 
 
 def _columns(steps: list[int], *wanted: int | None) -> list[int]:

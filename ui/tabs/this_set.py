@@ -56,5 +56,7 @@ def build(studio: Studio, editing: gr.Textbox) -> ThisSet:
         return None
 
     on(numbers.expand, count_all, editing, [tables], show_progress="minimal", show_progress_on=[tables])
-    on(pack.click, export, editing, zipped, show_progress="minimal", show_progress_on=[pack]).success(None, zipped, None, js=download("set-file"))
+    on(pack.click, export, editing, zipped, show_progress="minimal", show_progress_on=[pack]).success(
+        None, zipped, None, js=download("set-file")
+    )
     return ThisSet(new_name, rename, remove, past, [new_name, past, numbers, tables], show)

@@ -77,9 +77,7 @@ def build(studio: Studio) -> Tools:
             report = inspect_lora(Path(path))
         except (JobError, OSError) as error:
             words = pieces.notes([("look", str(error), "", "")])
-            return {title: words, facts: "", metadata: ""} | {
-                one: gr.update(visible=False) for one in (form, take, chart, more)
-            }
+            return {title: words, facts: "", metadata: ""} | {one: gr.update(visible=False) for one in (form, take, chart, more)}
         rows = pd.DataFrame(report.blocks, columns=["block", "change"])
         strong = rows["change"].quantile(0.8) if len(rows) else 0
         rows["part"] = ["strongest" if value > strong else "the rest" for value in rows["change"]]
@@ -113,9 +111,7 @@ def build(studio: Studio) -> Tools:
 
     on(lora.input, lambda path: {own: None} | look(path), lora, outputs, show_progress="minimal", show_progress_on=[title])
     on(own.upload, lambda path: {lora: None} | look(path), own, outputs, show_progress="minimal", show_progress_on=[title])
-    on(take.click, write, [lora, own, form], file).success(
-        None, file, None, js=download("tool-export-file")
-    )
+    on(take.click, write, [lora, own, form], file).success(None, file, None, js=download("tool-export-file"))
     return Tools(lora, outputs, open_page)
 
 
@@ -141,11 +137,7 @@ def _facts(report: Any) -> list[tuple[str, str]]:
         ("names as in", report.form),
         (
             "written by",
-            "Darkroom"
-            if "darkroom" in str(report.metadata).lower()
-            else "another program"
-            if report.metadata
-            else "–",
+            "Darkroom" if "darkroom" in str(report.metadata).lower() else "another program" if report.metadata else "–",
         ),
     ]
 

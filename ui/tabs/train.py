@@ -77,17 +77,22 @@ def build(desk: Desk) -> TrainForm:
                     with gr.Row():
                         top = form.pick(TrainJob, {"name": {"elem_id": "run-name", "min_width": 200, "info": ""}})
                         pictures = Choice(begin.pictures, label="Pictures", min_width=200, elem_id="pictures")
-                    base = Options(begin.bases, value=BASES[0].name_or_path, label="Base model", elem_classes="tiles three-up", elem_id="base")
+                    base = Options(
+                        begin.bases, value=BASES[0].name_or_path, label="Base model", elem_classes="tiles three-up", elem_id="base"
+                    )
                     other = Choice(
                         begin.others, value=None, label="Another base model", info=OTHER, allow_custom_value=True, elem_id="other-base"
                     )
                     references = form.pick(
-                        TrainJob, {"datasets.0.control_path": {"label": "Reference pictures", "info": REFERENCES, "lines": 1, "visible": False}}
+                        TrainJob,
+                        {"datasets.0.control_path": {"label": "Reference pictures", "info": REFERENCES, "lines": 1, "visible": False}},
                     )
                     length = Options(begin.lengths, label="How long?", elem_classes="tiles three-up short", elem_id="length")
                     with gr.Row(elem_classes="numbers"):
                         narrow = {"min_width": 150}
-                        numbers = form.pick(TrainJob, {"train.steps": narrow | {"elem_id": "steps"}, "train.lr": narrow, "network.rank": narrow})
+                        numbers = form.pick(
+                            TrainJob, {"train.steps": narrow | {"elem_id": "steps"}, "train.lr": narrow, "network.rank": narrow}
+                        )
                     words = form.pick(
                         TrainJob,
                         {
@@ -96,11 +101,19 @@ def build(desk: Desk) -> TrainForm:
                         },
                     )
                 with gr.Column(visible=False, elem_id="pro") as pro_view:
-                    search = Words(label="Search all settings", show_label=False, placeholder="Search all settings, for example: rank", max_lines=1, elem_id="search")
+                    search = Words(
+                        label="Search all settings",
+                        show_label=False,
+                        placeholder="Search all settings, for example: rank",
+                        max_lines=1,
+                        elem_id="search",
+                    )
                     found = Piece("", elem_id="found")
                     pro = form.build(TrainJob, SECTIONS, beside={"train.timestep_type": lambda: Piece("", elem_id="noise-levels")})
                 with gr.Column(visible=False) as yaml_view:
-                    code = gr.Code("", language="yaml", label="Only what differs from the defaults", lines=18, interactive=True, elem_id="yaml")
+                    code = gr.Code(
+                        "", language="yaml", label="Only what differs from the defaults", lines=18, interactive=True, elem_id="yaml"
+                    )
             with gr.Column(scale=4, min_width=320, elem_classes="card sticky"):
                 flight = Piece("", elem_id="flight")
                 go = gr.Button("Train", variant="primary", size="lg", elem_id="go")
@@ -111,7 +124,24 @@ def build(desk: Desk) -> TrainForm:
     states = {typed, shown, wrong}
     inputs = {*simple.widgets, *pro.widgets, code, *states}
     drawn, boxes = pro.beside["train.timestep_type"], [section.box for section in pro.sections]
-    outputs = [*simple.widgets, pictures, base, other, length, *pro.widgets, *pro.groups, *boxes, drawn, code, flight, *states, level, *views.values(), empty, rest]
+    outputs = [
+        *simple.widgets,
+        pictures,
+        base,
+        other,
+        length,
+        *pro.widgets,
+        *pro.groups,
+        *boxes,
+        drawn,
+        code,
+        flight,
+        *states,
+        level,
+        *views.values(),
+        empty,
+        rest,
+    ]
 
     def gather(values: Values) -> Draft:
         """The draft with what stands in the view that is open; JobError if that is no YAML."""
@@ -144,7 +174,12 @@ def build(desk: Desk) -> TrainForm:
             case "YAML":
                 return updates | {code: drafts.to_yaml(draft)}
             case "Pro":
-                return updates | pro.show(draft, problems, values) | {drawn: levels.picture(draft)} | folding.shown(pro, draft, usual(draft), problems)
+                return (
+                    updates
+                    | pro.show(draft, problems, values)
+                    | {drawn: levels.picture(draft)}
+                    | folding.shown(pro, draft, usual(draft), problems)
+                )
             case _:
                 fields, place = simple.show(draft, problems, values), references.widgets[0]
                 return updates | fields | {place: fields[place] | updates[place]}
@@ -272,7 +307,18 @@ def build(desk: Desk) -> TrainForm:
     on(level.input, switch, inputs | {level}, outputs, **typing)
     on(search.change, look_for, [search, typed], [*pro.widgets, *boxes, drawn, found], **typing)
     return TrainForm(
-        page, go, flight, empty, inputs, outputs, reopen, inputs | {level}, lambda name: show(desk.begin(name), "Simple"), submit, dataset, put_trigger
+        page,
+        go,
+        flight,
+        empty,
+        inputs,
+        outputs,
+        reopen,
+        inputs | {level},
+        lambda name: show(desk.begin(name), "Simple"),
+        submit,
+        dataset,
+        put_trigger,
     )
 
 

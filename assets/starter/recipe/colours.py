@@ -63,7 +63,7 @@ def _rgb(colour: tuple[float, float, float]) -> np.ndarray:
 
 
 def _gradient(start: np.ndarray, end: np.ndarray, direction: str, size: int) -> Image.Image:
-    y, x = np.mgrid[0:1 : size * 1j, 0:1 : size * 1j]
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
     along = {"down": y, "across": x, "diagonal": (x + y) / 2, "round": np.hypot(x - 0.5, y - 0.5) * 1.4}[direction]
     mixed = start + (end - start) * along.clip(0, 1)[..., None]
     return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8), "RGB").convert("RGBA")

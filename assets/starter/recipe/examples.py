@@ -44,7 +44,6 @@ def make_examples(sources: Sources, folder: Path) -> None:
             if name != "car-held-out":
                 file.with_suffix(".txt").write_text(caption(name, emoji) + "\n", encoding="utf-8")
 
-
     make_pairs(folder)
 
 

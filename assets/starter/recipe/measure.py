@@ -81,11 +81,15 @@ def measure_starter(model: Path, sources: Sources, pictures: Path, out: Path) ->
         "ceiling_shown": mean([all(v.values()) for v in ceiling]),
         **{f"ceiling_{part}": mean([v[part] for v in ceiling]) for part in ceiling[0]},
     }
-    sheet(drawn, 10, [("" if ok else "x") + p.split("of ", 1)[1] for ok, p in zip(hit, prompts, strict=True)]).save(out / "captions.jpg", quality=82)
+    sheet(drawn, 10, [("" if ok else "x") + p.split("of ", 1)[1] for ok, p in zip(hit, prompts, strict=True)]).save(
+        out / "captions.jpg", quality=82
+    )
     marks = ["".join(part[0] if ok else "-" for part, ok in v.items()) for v in verdicts]
     words = [f"{m} {c.colour} {c.object}/{c.background}" for m, c in zip(marks, combinations, strict=True)]
     sheet(combined, 8, words).save(out / "unseen.jpg", quality=82)
-    sheet([p for pair in zip(drawn[:12], unguided[:12], strict=True) for p in pair], 8, ["3", "1"] * 12).save(out / "guidance.jpg", quality=82)
+    sheet([p for pair in zip(drawn[:12], unguided[:12], strict=True) for p in pair], 8, ["3", "1"] * 12).save(
+        out / "guidance.jpg", quality=82
+    )
     (out / "measure.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
 

@@ -192,9 +192,7 @@ class TextCache:
         names = {_digest_of(caption): caption for caption in captions}
         return [names[name] for name in self._shards.missing(names)]
 
-    def fill(
-        self, captions: Sequence[str], encode: Callable[[list[str]], Group], batch_size: int, control: Control
-    ) -> Iterator[Event]:
+    def fill(self, captions: Sequence[str], encode: Callable[[list[str]], Group], batch_size: int, control: Control) -> Iterator[Event]:
         """Encodes what is missing: ``encode`` gives named features whose first dimension is the batch.
 
         Ends early, with what it has kept, when asked to stop.

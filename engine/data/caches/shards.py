@@ -78,13 +78,7 @@ class Shards:
         """Writes what was added."""
         if not self._new_bytes:
             return
-        data = safetensors.torch.save(
-            {
-                f"{name}/{field}": tensor
-                for name, group in self._new.items()
-                for field, tensor in group.items()
-            }
-        )
+        data = safetensors.torch.save({f"{name}/{field}": tensor for name, group in self._new.items() for field, tensor in group.items()})
         path = self._folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
         try:
             replace_file(path, lambda new: new.write_bytes(data))
@@ -129,9 +123,7 @@ class Shards:
             if hashlib.sha256(data).hexdigest() != path.stem:
                 raise ValueError("The bytes are not those that were written.")
             tensors = safetensors.torch.load(data)
-            self._keep(
-                path, {g: {field: tensors[f"{g}/{field}"] for field in names} for g, names in fields.items()}
-            )
+            self._keep(path, {g: {field: tensors[f"{g}/{field}"] for field in names} for g, names in fields.items()})
         except FileNotFoundError:
             return  # another process found it damaged first
         except (ValueError, LookupError, TypeError, AttributeError, SafetensorError):

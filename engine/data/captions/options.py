@@ -69,7 +69,9 @@ def wording_notes(dataset: Dataset, captions: Sequence[str]) -> Iterator[Warned]
     """Settings that have no effect on these captions."""
     moves = dataset.shuffle_tokens or dataset.token_dropout_rate
     if dataset.keep_tokens and not moves:
-        yield Warned(message="keep_tokens has no effect: nothing is shuffled or left out.", hint="Set shuffle_tokens or token_dropout_rate.")
+        yield Warned(
+            message="keep_tokens has no effect: nothing is shuffled or left out.", hint="Set shuffle_tokens or token_dropout_rate."
+        )
     if dataset.random_triggers_max > 1 and not dataset.random_triggers:
         yield Warned(message="random_triggers_max has no effect: there are no random_triggers.")
     if dataset.differs("caption_variants") and not wording_of(dataset).varies:
@@ -77,7 +79,9 @@ def wording_notes(dataset: Dataset, captions: Sequence[str]) -> Iterator[Warned]
     if dataset.shuffle_tokens and not dataset.random_triggers and captions and not any(_COMMA.search(caption) for caption in captions):
         yield Warned(message="shuffle_tokens has no effect: no caption has a comma in it.")
     if dataset.keep_tokens and moves and captions and all(len(_COMMA.findall(caption)) < dataset.keep_tokens for caption in captions):
-        yield Warned(message=f"No caption has more than {dataset.keep_tokens} parts, and keep_tokens keeps them all: nothing is shuffled or left out.")
+        yield Warned(
+            message=f"No caption has more than {dataset.keep_tokens} parts, and keep_tokens keeps them all: nothing is shuffled or left out."
+        )
 
 
 def _version(caption: str, wording: Wording, seed: int, index: int) -> str:

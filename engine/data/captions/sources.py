@@ -91,7 +91,9 @@ def read_listing(file: Path) -> Listing:
     notes = []
     if gone:
         notes.append(
-            Warned(message=f"{name_of(file)} names {count(len(gone), 'picture')} that {'is' if len(gone) == 1 else 'are'} not there: {listed(gone)}.")
+            Warned(
+                message=f"{name_of(file)} names {count(len(gone), 'picture')} that {'is' if len(gone) == 1 else 'are'} not there: {listed(gone)}."
+            )
         )
     return Listing(folder, sorted(said, key=in_order), said, notes)
 
@@ -114,7 +116,9 @@ def all_said(paths: Sequence[Path], folder: Path, dataset: Dataset) -> dict[Path
     Raises JobError for a file beside a picture that cannot be understood.
     """
     search = _Search([os.fspath(path) for path in paths], folder, dataset, None)
-    first = {path: next((one for one in search.said(name) if one.text is not None), None) for path, name in zip(paths, search.paths, strict=True)}
+    first = {
+        path: next((one for one in search.said(name) if one.text is not None), None) for path, name in zip(paths, search.paths, strict=True)
+    }
     return {path: said for path, said in first.items() if said is not None}
 
 
@@ -278,7 +282,9 @@ class _Search:
             return error
         for path in missing:
             if (folder := caption_file(Path(path), self.dataset.caption_ext)).is_dir():
-                return JobError(f"{name_of(folder)} is a folder, and a caption is a text file.", "Rename the folder, and write the caption.")
+                return JobError(
+                    f"{name_of(folder)} is a folder, and a caption is a text file.", "Rename the folder, and write the caption."
+                )
         return JobError(
             f"{count(len(missing), 'picture has', 'pictures have')} no caption in {printable(self.folder)}: {_listed(missing)}.",
             f"Write a {self.dataset.caption_ext} file beside each, or set default_caption.",
@@ -303,15 +309,19 @@ class _Search:
                 )
             )
         if self.idle:
-            self.notes.append(Warned(message=f"replacements has no effect for {listed(sorted(map(repr, self.idle)))}: no caption says that."))
-        if without_short:
-            told = "have no short caption, and keep the long one" if len(without_short) > 1 else "has no short caption, and keeps the long one"
             self.notes.append(
-                Warned(message=f"{count(len(without_short), 'picture')} {told}: {_listed(without_short)}.")
+                Warned(message=f"replacements has no effect for {listed(sorted(map(repr, self.idle)))}: no caption says that.")
             )
+        if without_short:
+            told = (
+                "have no short caption, and keep the long one" if len(without_short) > 1 else "has no short caption, and keeps the long one"
+            )
+            self.notes.append(Warned(message=f"{count(len(without_short), 'picture')} {told}: {_listed(without_short)}."))
 
     def _tell_kohya(self, repeats: dict[str, int], named: int) -> None:
-        words = f", and {count(named, 'picture')} without a caption {'is' if named == 1 else 'are'} called what the folder is" if named else ""
+        words = (
+            f", and {count(named, 'picture')} without a caption {'is' if named == 1 else 'are'} called what the folder is" if named else ""
+        )
         self.notes.append(
             Warned(
                 message=f"Folders are named as kohya's trainer wants it, and their pictures come so often: {listed([f'{name} ({number})' for name, number in repeats.items()])}{words}.",

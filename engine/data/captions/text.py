@@ -66,9 +66,7 @@ def caption_file(path: Path, caption_ext: str = ".txt") -> Path:
 def _ending(caption_ext: str) -> str:
     ending = caption_ext if caption_ext.startswith(".") else f".{caption_ext}"
     if "/" in ending or "\\" in ending or ending == ".":
-        raise JobError(
-            f"caption_ext is {caption_ext!r}.", "It is the ending of the caption files, for example .txt."
-        )
+        raise JobError(f"caption_ext is {caption_ext!r}.", "It is the ending of the caption files, for example .txt.")
     return ending
 
 

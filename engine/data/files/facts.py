@@ -47,10 +47,7 @@ class Facts(NamedTuple):
         if self.fault:
             return f"{VERSION}|{self.fault}|{self.reason}"
         likeness = "" if self.likeness is None else f"{self.likeness:016x}"
-        return (
-            f"{VERSION}||{self.width}|{self.height}|{self.kind}|{int(self.moving)}|{int(self.alpha)}"
-            f"|{self.sharpness:.1f}|{likeness}"
-        )
+        return f"{VERSION}||{self.width}|{self.height}|{self.kind}|{int(self.moving)}|{int(self.alpha)}|{self.sharpness:.1f}|{likeness}"
 
 
 def is_current(line: str) -> bool:

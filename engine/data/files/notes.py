@@ -31,9 +31,7 @@ class Notes:
     def __init__(self, folder: Path):
         self._file = folder / FILE
 
-    def about(
-        self, topic: str, paths: Sequence[Path], find_out: Callable[[Path], str]
-    ) -> Iterator[tuple[Path, str]]:
+    def about(self, topic: str, paths: Sequence[Path], find_out: Callable[[Path], str]) -> Iterator[tuple[Path, str]]:
         """What is known of each path, in order; ``find_out`` is asked, by several threads, about what is new or changed."""
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             for start in range(0, len(paths), CHUNK):
@@ -100,11 +98,7 @@ class Notes:
         return {names[path]: value for path, stamp, value in rows if stamp == stamps[names[path]]}
 
     def _keep(self, topic: str, values: dict[Path, str], stamps: dict[Path, str | None]) -> None:
-        rows = [
-            (topic, os.fsencode(path), stamps[path], value)
-            for path, value in values.items()
-            if _is_settled(stamps[path])
-        ]
+        rows = [(topic, os.fsencode(path), stamps[path], value) for path, value in values.items() if _is_settled(stamps[path])]
         if not rows:
             return
         try:

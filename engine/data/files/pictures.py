@@ -36,9 +36,7 @@ def _reads_heic() -> bool:
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"} | (HEIC_SUFFIXES if _reads_heic() else set())
 )
-FOREIGN_SUFFIXES = frozenset(
-    (HEIC_SUFFIXES | {".jxl", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".svg"}) - IMAGE_SUFFIXES
-)
+FOREIGN_SUFFIXES = frozenset((HEIC_SUFFIXES | {".jxl", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".svg"}) - IMAGE_SUFFIXES)
 """Pictures that cannot be read here; a person should hear of them."""
 
 _TURNS = {
@@ -55,9 +53,7 @@ class PictureError(JobError):
     """A picture that cannot be used. ``reason`` goes on after its name."""
 
     def __init__(self, path: Path, reason: str):
-        super().__init__(
-            f"{name_of(path)} cannot be read: {reason}.", "Replace the file, or take it out of the folder."
-        )
+        super().__init__(f"{name_of(path)} cannot be read: {reason}.", "Replace the file, or take it out of the folder.")
         self.path, self.reason = path, reason
 
 

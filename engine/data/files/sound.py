@@ -37,7 +37,9 @@ def whole_items(items: Sequence[Item], control: Control) -> Generator[Event, Non
     own = {item.path for item in items}
     if mates := [error for error in broken if error.path not in own]:
         gone = {item.path for item in items} - {item.path for item in kept} - {error.path for error in broken}
-        yield Warned(message=f"{count(len(mates), 'of them goes with another picture', 'of them go with other pictures')}: {count(len(gone), 'picture')} that {'needs' if len(gone) == 1 else 'need'} them {'is' if len(gone) == 1 else 'are'} left out too.")
+        yield Warned(
+            message=f"{count(len(mates), 'of them goes with another picture', 'of them go with other pictures')}: {count(len(gone), 'picture')} that {'needs' if len(gone) == 1 else 'need'} them {'is' if len(gone) == 1 else 'are'} left out too."
+        )
     return kept
 
 

@@ -152,7 +152,9 @@ def exchange(folder: Path, what: str, gone: Sequence[Path], new: Mapping[Path, P
 
 def undo_steps(folder: Path) -> list[UndoStep]:
     """What can be taken back in a data set of the app, the newest first."""
-    homes = sorted((path.parent for path in (folder / FOLDER).glob(f"*/{LIST}") if path.parent.name.isdigit()), key=lambda home: -int(home.name))
+    homes = sorted(
+        (path.parent for path in (folder / FOLDER).glob(f"*/{LIST}") if path.parent.name.isdigit()), key=lambda home: -int(home.name)
+    )
     steps = [(int(home.name), Step(home, folder)) for home in homes]
     return [UndoStep(number, step.what, len(step.changes), step.time) for number, step in steps if step.changes]
 

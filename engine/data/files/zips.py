@@ -60,7 +60,9 @@ class Taken:
     """Name, and what is wrong with it."""
 
 
-def unpack(archive: Path, room: Path, wanted: Callable[[str], bool], refused: list[tuple[str, str]], limits: Limits | None = None) -> list[Member]:
+def unpack(
+    archive: Path, room: Path, wanted: Callable[[str], bool], refused: list[tuple[str, str]], limits: Limits | None = None
+) -> list[Member]:
     """The wanted files of a zip, in the new folder ``room`` under names of our own; the others are added to ``refused``.
 
     Files of Apple's and hidden ones are left out without a word.
@@ -141,7 +143,9 @@ def import_zip(archive: Path, name: str | None = None) -> Taken:
         pictures = [member for member in members if member.place.suffix.lower() not in TEXTS]
         if not pictures:
             told = "; ".join(f"{file} {reason}" for file, reason in taken.refused[:3])
-            raise JobError(f"There are no pictures in {printable(archive.name)}{f': {told}' if told else ''}.", "Choose a zip with pictures.")
+            raise JobError(
+                f"There are no pictures in {printable(archive.name)}{f': {told}' if told else ''}.", "Choose a zip with pictures."
+            )
         top = _common(members)
         for member in members:
             inside = member.place.relative_to(top)

@@ -130,7 +130,11 @@ def read_through(paths: Sequence[str], folder: Path, dataset: Dataset, trigger: 
             texts.untriggered.append(path)
         if (tokens := ruler.beyond(text)) is not None:
             texts.long.append((path, tokens))
-        key = hash(text) if len(text) < 64 else int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+        key = (
+            hash(text)
+            if len(text) < 64
+            else int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+        )
         if key in seen:
             texts.same.append(path)
         seen.add(key)

@@ -40,10 +40,16 @@ def about_kinds(listing: Listing, album: Album, stills: bool) -> Iterator[Findin
     names = [f"{Path(path).name} (a {kind})" for path, kind in album.misnamed]
     told = f"another kind of file than {{}} ending says, and read as what {{}}: {listed(names, 3)}"
     yield from found(
-        "look", "ending", [path for path, _ in album.misnamed], f"is {told.format('its', 'it is')}", f"are {told.format('their', 'they are')}"
+        "look",
+        "ending",
+        [path for path, _ in album.misnamed],
+        f"is {told.format('its', 'it is')}",
+        f"are {told.format('their', 'they are')}",
     )
     if stills:
-        yield from found("look", "moving", album.moving, "moves, and only its first frame is learned", "move, and only their first frames are learned")
+        yield from found(
+            "look", "moving", album.moving, "moves, and only its first frame is learned", "move, and only their first frames are learned"
+        )
     if listing.linked_folders:
         number = len(listing.linked_folders)
         names = [Path(path).name for path in listing.linked_folders]

@@ -210,7 +210,11 @@ def _save_smaller(source: Path, target: Path) -> None:
 def _store(picture: Image.Image, target: Path, profile: bytes | None) -> None:
     options = {"icc_profile": profile} if profile else {}
     if target.suffix.lower() == ".png":
-        plain = picture if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        plain = (
+            picture
+            if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+            else picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        )
         plain.save(target, "PNG", **({} if picture.mode == "CMYK" else options))
     else:
         plain = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")

@@ -126,7 +126,9 @@ def _clip(folder: Path) -> Callable[[str], int]:
     """CLIP's tokenizer from its two files, put together as transformers does; a start and an end are added."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")) if (folder / "tokenizer_config.json").is_file() else {}
+    settings = (
+        json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")) if (folder / "tokenizer_config.json").is_file() else {}
+    )
     if "CLIP" not in str(settings.get("tokenizer_class", "CLIPTokenizer")):
         raise ValueError("The tokenizer is of another kind.")
     tokens = Tokenizer(

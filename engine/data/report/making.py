@@ -59,8 +59,13 @@ class Report:
 
 
 def report(
-    dataset: Dataset, trigger: str | None = None, model: ModelSection | None = None, *,
-    decode: bool = True, likeness: bool = True, multiple: int | None = None,
+    dataset: Dataset,
+    trigger: str | None = None,
+    model: ModelSection | None = None,
+    *,
+    decode: bool = True,
+    likeness: bool = True,
+    multiple: int | None = None,
 ) -> Report:
     """Everything that can be told about a data set. Each picture is decoded once, and again only when it changes.
 
@@ -91,7 +96,9 @@ def report(
     return Report(folder, found, count_all(album, texts, dataset, resolutions, multiple))
 
 
-def findings(folder: Path, caption_ext: str = ".txt", resolution: int | None = None, multiple: int = MULTIPLE, **more: Any) -> list[Finding]:
+def findings(
+    folder: Path, caption_ext: str = ".txt", resolution: int | None = None, multiple: int = MULTIPLE, **more: Any
+) -> list[Finding]:
     """The findings of a plain folder. ``more`` is for the data set: default_caption, mask_path …"""
     trigger = more.pop("trigger_word", None)
     dataset = Dataset(path=str(folder), caption_ext=caption_ext, resolution=resolution, **more)

@@ -37,7 +37,11 @@ def is_own(folder: Path) -> bool:
 
 
 def plan_fix(
-    dataset: Dataset, kind: str, options: Options | None = None, trigger: str | None = None, model: ModelSection | None = None,
+    dataset: Dataset,
+    kind: str,
+    options: Options | None = None,
+    trigger: str | None = None,
+    model: ModelSection | None = None,
     files: Sequence[Path] | None = None,
 ) -> tuple[list[Change], list[Left]]:
     """What would be done about the findings of a kind, all of them or those about ``files``; and what would be left, and why."""  # fmt: skip
@@ -54,7 +58,11 @@ def plan_fix(
 
 
 def mend(
-    dataset: Dataset, kind: str, options: Options | None = None, trigger: str | None = None, model: ModelSection | None = None,
+    dataset: Dataset,
+    kind: str,
+    options: Options | None = None,
+    trigger: str | None = None,
+    model: ModelSection | None = None,
     files: Sequence[Path] | None = None,
 ) -> Mended:
     """Mends a data set of the app where it is; ``undo`` takes it back. JobError for any other folder."""  # fmt: skip
@@ -70,7 +78,11 @@ def mend(
 
 
 def mend_copy(
-    dataset: Dataset, to: Path, kinds: Sequence[str], options: Options | None = None, trigger: str | None = None,
+    dataset: Dataset,
+    to: Path,
+    kinds: Sequence[str],
+    options: Options | None = None,
+    trigger: str | None = None,
     model: ModelSection | None = None,
 ) -> Mended:
     """A copy of the folder at ``to``, mended; the folder itself stays as it is. No links: what is edited in one is not in the other."""  # fmt: skip

@@ -43,7 +43,9 @@ def check_augmentations(steps: Sequence[Augmentation]) -> None:
         try:
             METHODS[step.method](Image.new("RGB", (8, 8)), lambda name: 0.5, **step.params)
         except (TypeError, ValueError) as error:
-            raise JobError(f"The parameters of the augmentation {step.method} do not suit it: {error}.", "Check their names and values.") from error
+            raise JobError(
+                f"The parameters of the augmentation {step.method} do not suit it: {error}.", "Check their names and values."
+            ) from error
 
 
 def _between(limits: float | Sequence[float], share: float) -> float:

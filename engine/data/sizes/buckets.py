@@ -36,9 +36,7 @@ class Placed:
     """Sizes of its reference pictures; empty: its own."""
 
 
-def place(
-    datasets: Sequence[Dataset], items: Sequence[Item], default_resolution: int | Sequence[int], multiple: int
-) -> list[Placed]:
+def place(datasets: Sequence[Dataset], items: Sequence[Item], default_resolution: int | Sequence[int], multiple: int) -> list[Placed]:
     """Each item once for each resolution of its data set, or at one of its ``buckets``. A picture smaller than a resolution keeps its own size."""
     _check_given(datasets, multiple)
     sizes = [_size_of(item, datasets[item.dataset]) for item in items]

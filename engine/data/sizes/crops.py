@@ -47,9 +47,7 @@ def crop_box(width: float, height: float, bucket: Bucket, focus: Focus = CENTRE,
     return left, top, min(left + wide, width), min(top + high, height)
 
 
-def draw_crop(
-    width: int, height: int, bucket: Bucket, focus: Focus, random_crop: bool, random_scale: bool, *key: int | str
-) -> Draw | None:
+def draw_crop(width: int, height: int, bucket: Bucket, focus: Focus, random_crop: bool, random_scale: bool, *key: int | str) -> Draw | None:
     """What chance says of a picture of ``width`` x ``height``, by what it is drawn for (``key``); None if nothing is left to it.
 
     The zoom ends where a pixel of the picture is a pixel of the bucket; a subject that can be shown whole is shown whole.

@@ -13,7 +13,9 @@ from ..scan import Item
 from ..words import count, listed, name_of
 
 
-def cut_items(datasets: Sequence[Dataset], items: Sequence[Item], title: str, makes_videos: bool, multiple: int, fps: float) -> tuple[list[Item], list[Warned]]:
+def cut_items(
+    datasets: Sequence[Dataset], items: Sequence[Item], title: str, makes_videos: bool, multiple: int, fps: float
+) -> tuple[list[Item], list[Warned]]:
     """The items, those of videos with their cut; and what a person should know of it.
 
     ``multiple`` and ``fps`` are the model's: how many frames it takes, and how many its videos show in a second. JobError where a model
@@ -50,7 +52,11 @@ def _notes(index: int, dataset: Dataset, items: Sequence[Item], title: str, mult
         return notes
     wanted = fitted(dataset.num_frames or 1, multiple)
     if dataset.num_frames and wanted != dataset.num_frames:
-        notes.append(Warned(message=f"datasets[{index}].num_frames is {dataset.num_frames}; {title} takes {wanted}: a multiple of {multiple}, and one."))
+        notes.append(
+            Warned(
+                message=f"datasets[{index}].num_frames is {dataset.num_frames}; {title} takes {wanted}: a multiple of {multiple}, and one."
+            )
+        )
     short = {name_of(item.path): item.frames for item in own if item.frames < wanted and not dataset.auto_frame_count}
     if short:
         told = listed([f"{name} ({count(frames, 'frame')})" for name, frames in short.items()])
@@ -61,7 +67,9 @@ def _notes(index: int, dataset: Dataset, items: Sequence[Item], title: str, mult
             )
         )
     elif still := [item for item in own if item.frames == 1]:
-        notes.append(Warned(message=f"{count(len(_named(still)), 'video')} so short that only one frame is learned: {listed(_named(still))}."))
+        notes.append(
+            Warned(message=f"{count(len(_named(still)), 'video')} so short that only one frame is learned: {listed(_named(still))}.")
+        )
     return notes
 
 

@@ -50,9 +50,7 @@ FLUX = [
         licence="FLUX.1 [dev] Non-Commercial",
         gated=True,
         preset="flux_kontext_lora_24gb.yaml",
-        defaults=ModelDefaults(
-            title="FLUX.1 Kontext", family="flux_kontext", sample_steps=28, guidance_scale=2.5, max_sequence_length=512
-        ),
+        defaults=ModelDefaults(title="FLUX.1 Kontext", family="flux_kontext", sample_steps=28, guidance_scale=2.5, max_sequence_length=512),
         parameters=11.9,
         text_parameters=4.89,
         memory_gb={"bf16": 48, "qfloat8": 24, "nf4": 16},
@@ -129,7 +127,12 @@ FLUX = [
         licence="Apache-2.0",
         preset="chroma_radiance_lora_24gb.yaml",
         defaults=ModelDefaults(
-            title="Chroma1 Radiance", family="chroma_radiance", sample_steps=35, guidance_scale=5.0, max_sequence_length=512, resolution=[512]
+            title="Chroma1 Radiance",
+            family="chroma_radiance",
+            sample_steps=35,
+            guidance_scale=5.0,
+            max_sequence_length=512,
+            resolution=[512],
         ),
         parameters=9.51,
         text_parameters=4.76,

@@ -16,7 +16,14 @@ STABLE_DIFFUSION = [
         licence="CreativeML Open RAIL-M",
         preset="sd15_lora_8gb.yaml",
         defaults=ModelDefaults(
-            title="Stable Diffusion 1.5", family="sd15", width=512, height=512, sample_steps=30, guidance_scale=7.5, max_sequence_length=77, resolution=[512]
+            title="Stable Diffusion 1.5",
+            family="sd15",
+            width=512,
+            height=512,
+            sample_steps=30,
+            guidance_scale=7.5,
+            max_sequence_length=77,
+            resolution=[512],
         ),
         parameters=0.86,
         text_parameters=0.12,
@@ -32,7 +39,14 @@ STABLE_DIFFUSION = [
         licence="CreativeML Open RAIL++-M",
         preset="sd21_lora_8gb.yaml",
         defaults=ModelDefaults(
-            title="Stable Diffusion 2.1", family="sd21", width=768, height=768, sample_steps=30, guidance_scale=7.5, max_sequence_length=77, resolution=[768]
+            title="Stable Diffusion 2.1",
+            family="sd21",
+            width=768,
+            height=768,
+            sample_steps=30,
+            guidance_scale=7.5,
+            max_sequence_length=77,
+            resolution=[768],
         ),
         parameters=0.87,
         text_parameters=0.34,
@@ -47,7 +61,9 @@ STABLE_DIFFUSION = [
         size_gb=13.9,
         licence="CreativeML Open RAIL++-M",
         preset="sdxl_lora_12gb.yaml",
-        defaults=ModelDefaults(title="Stable Diffusion XL", family="sdxl", sample_steps=30, guidance_scale=5.0, max_sequence_length=77, resolution=[1024]),
+        defaults=ModelDefaults(
+            title="Stable Diffusion XL", family="sdxl", sample_steps=30, guidance_scale=5.0, max_sequence_length=77, resolution=[1024]
+        ),
         parameters=2.57,
         text_parameters=0.82,
         memory_gb={"bf16": 12},
@@ -63,7 +79,11 @@ STABLE_DIFFUSION = [
         gated=True,
         preset="sd35_medium_lora_16gb.yaml",
         defaults=ModelDefaults(
-            title="Stable Diffusion 3.5 medium", family="sd3", sample_steps=40, guidance_scale=4.5, max_sequence_length=256,
+            title="Stable Diffusion 3.5 medium",
+            family="sd3",
+            sample_steps=40,
+            guidance_scale=4.5,
+            max_sequence_length=256,
             resolution=[1024],
         ),
         parameters=2.24,
@@ -82,7 +102,11 @@ STABLE_DIFFUSION = [
         gated=True,
         preset="sd35_large_lora_24gb.yaml",
         defaults=ModelDefaults(
-            title="Stable Diffusion 3.5 large", family="sd3", sample_steps=28, guidance_scale=3.5, max_sequence_length=256,
+            title="Stable Diffusion 3.5 large",
+            family="sd3",
+            sample_steps=28,
+            guidance_scale=3.5,
+            max_sequence_length=256,
             resolution=[1024],
         ),
         parameters=8.06,

@@ -158,7 +158,9 @@ class GuideNetwork(Listener):
         tensors = {name: tensor for file in sorted(path.glob("*.safetensors")) for name, tensor in read_safetensors(file).items()}
         own = dict(self.model.named_parameters())
         if not own.keys() <= tensors.keys():
-            raise JobError(f"{path} is no {self.kind.__name__} of this model: it has no {sorted(own.keys() - tensors.keys())[0]}.", "Choose another.")
+            raise JobError(
+                f"{path} is no {self.kind.__name__} of this model: it has no {sorted(own.keys() - tensors.keys())[0]}.", "Choose another."
+            )
         for name, weight in own.items():
             copy_into(weight, tensors[name], name)
 

@@ -27,7 +27,9 @@ class ControlLoraNetwork(LoraNetwork, Listener):
     takes = "latents"
 
     @classmethod
-    def attached(cls, settings: ControlLora, family: ModelFamily, device: torch.device, dtype: torch.dtype, seed: int, checkpointing: bool) -> Self:
+    def attached(
+        cls, settings: ControlLora, family: ModelFamily, device: torch.device, dtype: torch.dtype, seed: int, checkpointing: bool
+    ) -> Self:
         made = cls(settings.lora_config, family, seed)
         family.denoiser.to(device)
         return made
@@ -35,7 +37,9 @@ class ControlLoraNetwork(LoraNetwork, Listener):
     @classmethod
     def size(cls, settings: ControlLora, family: type[ModelFamily], denoiser: nn.Module, vae_scale: int) -> int:
         denoiser.x_embedder = widened(denoiser.x_embedder)
-        return sum(weight.numel() for weight in LoraNetwork(settings.lora_config, {"one": denoiser}, f"{family.lora_targets}|{READS}").parameters())
+        return sum(
+            weight.numel() for weight in LoraNetwork(settings.lora_config, {"one": denoiser}, f"{family.lora_targets}|{READS}").parameters()
+        )
 
     def __init__(self, settings: Lora, family: ModelFamily, seed: int):
         part, denoiser = family.denoiser_part, family.denoiser
@@ -59,7 +63,9 @@ def widened(layer: nn.Module) -> nn.Linear:
             f"The model's {READS} is quantized or offloaded, and a control LoRA has to widen it.",
             f"Leave it out of that: model.quantize_kwargs: {{exclude: [{READS}]}}, and model.layer_offloading false.",
         )
-    made = nn.Linear(2 * layer.in_features, layer.out_features, layer.bias is not None, device=layer.weight.device, dtype=layer.weight.dtype)
+    made = nn.Linear(
+        2 * layer.in_features, layer.out_features, layer.bias is not None, device=layer.weight.device, dtype=layer.weight.dtype
+    )
     with torch.no_grad():
         made.weight.copy_(torch.cat([layer.weight, torch.zeros_like(layer.weight)], 1))
         if layer.bias is not None:

@@ -71,7 +71,10 @@ class SD3Control(GuideNetwork):
     def __init__(self, model: nn.Module, denoiser: nn.Module, device: torch.device, shift: float = 0.0):
         """``shift``: what the autoencoder's normalised latents are lower by; ControlNets of InstantX are shown them without it."""
         if not model.config.use_pos_embed:
-            raise JobError("This ControlNet has no embedding of places, and borrows the model's: it cannot be trained here.", "Choose another, or a new one.")
+            raise JobError(
+                "This ControlNet has no embedding of places, and borrows the model's: it cannot be trained here.",
+                "Choose another, or a new one.",
+            )
         super().__init__(model, denoiser, device)
         self.shift = shift if model.config.force_zeros_for_pooled_projection else 0.0
 

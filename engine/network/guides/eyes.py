@@ -42,7 +42,9 @@ class Eye:
         except (OSError, ValueError, KeyError):  # a folder of another kind, or none that transformers knows
             kind = "none"
         if not found or kind.removesuffix("_model").removesuffix("_vision") != sight:
-            raise JobError(f"adapter.image_encoder_path: {name} is no {sight} vision encoder, which this adapter sees with.", "Choose another.")
+            raise JobError(
+                f"adapter.image_encoder_path: {name} is no {sight} vision encoder, which this adapter sees with.", "Choose another."
+            )
         self.folder: Path = found
         self.config = MODELS[sight].config_class.from_pretrained(found, local_files_only=True)
 
@@ -54,20 +56,35 @@ class Eye:
     def open(self, device: torch.device) -> None:
         """Load the weights."""
         try:
-            self.model = MODELS[self.sight].from_pretrained(self.folder, dtype=torch.float32, local_files_only=True, use_safetensors=True).to(device).eval()
+            self.model = (
+                MODELS[self.sight]
+                .from_pretrained(self.folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+                .to(device)
+                .eval()
+            )
         except (OSError, ValueError) as error:
-            raise JobError(f"adapter.image_encoder_path: {self.name} cannot be loaded: {error}", "It must have its weights as safetensors.") from error
+            raise JobError(
+                f"adapter.image_encoder_path: {self.name} cannot be loaded: {error}", "It must have its weights as safetensors."
+            ) from error
         beside = [self.folder, self.folder.parent / "feature_extractor"]
         if told := next((folder for folder in beside if (folder / "preprocessor_config.json").is_file()), None):
             self.processor = AutoImageProcessor.from_pretrained(told, local_files_only=True)
         else:  # as diffusers' pipelines do
             side = self.config.image_size
-            self.processor = PROCESSORS[self.sight](**({"size": {"shortest_edge": side}, "crop_size": side} if self.sight == "clip" else {"size": {"height": side, "width": side}}))
+            self.processor = PROCESSORS[self.sight](
+                **(
+                    {"size": {"shortest_edge": side}, "crop_size": side}
+                    if self.sight == "clip"
+                    else {"size": {"height": side, "width": side}}
+                )
+            )
 
     @torch.no_grad()
     def look(self, pictures: Sequence[Image.Image]) -> Tensor:
         """What it says of pictures: B L D, in fp32."""
-        pixels = self.processor(images=[picture.convert("RGB") for picture in pictures], return_tensors="pt").pixel_values.to(self.model.device)
+        pixels = self.processor(images=[picture.convert("RGB") for picture in pictures], return_tensors="pt").pixel_values.to(
+            self.model.device
+        )
         seen = self.model(pixels)
         return seen.image_embeds[:, None] if self.sight == "clip" else seen.last_hidden_state
 

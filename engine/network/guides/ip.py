@@ -40,7 +40,9 @@ class IpNetwork(Listener):
     sight = "clip"
 
     @classmethod
-    def attached(cls, settings: IpAdapter, family: ModelFamily, device: torch.device, dtype: torch.dtype, seed: int, checkpointing: bool) -> Self:
+    def attached(
+        cls, settings: IpAdapter, family: ModelFamily, device: torch.device, dtype: torch.dtype, seed: int, checkpointing: bool
+    ) -> Self:
         fresh = new_weights(plain_denoiser(family, dtype), Eye(settings.image_encoder_path, "clip").width, seed)
         made = cls(family.denoiser, fresh, device)
         if settings.name_or_path:
@@ -53,7 +55,10 @@ class IpNetwork(Listener):
 
     def __init__(self, unet: nn.Module, weights: Mapping[str, Tensor], device: torch.device):
         unet.requires_grad_(False)
-        parts = {part: {name.removeprefix(f"{part}."): tensor.float() for name, tensor in weights.items() if name.startswith(part)} for part in ("image_proj", "ip_adapter")}
+        parts = {
+            part: {name.removeprefix(f"{part}."): tensor.float() for name, tensor in weights.items() if name.startswith(part)}
+            for part in ("image_proj", "ip_adapter")
+        }
         unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)
         self._processors = [processor for name, processor in unet.attn_processors.items() if name.endswith("attn2.processor")]
         named: dict[str, nn.Parameter] = {}
@@ -91,7 +96,10 @@ class IpNetwork(Listener):
         tensors = read_safetensors(path)
         own = dict(self.named_parameters())
         if odd := sorted(set(tensors) ^ set(own)):
-            raise JobError(f"{path.name} is no plain IP-Adapter of this model: {odd[0]} is in only one of them.", "Choose another, or leave name_or_path out.")
+            raise JobError(
+                f"{path.name} is no plain IP-Adapter of this model: {odd[0]} is in only one of them.",
+                "Choose another, or leave name_or_path out.",
+            )
         for name, weight in own.items():
             copy_into(weight, tensors[name], name)
 
@@ -101,7 +109,10 @@ def new_weights(unet: nn.Module, width: int, seed: int) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         projection = ImageProjection(width, unet.config.cross_attention_dim, TOKENS)
-    named = {f"image_proj.{PROJECTION[name.partition('.')[0]]}.{name.partition('.')[2]}": tensor for name, tensor in projection.state_dict().items()}
+    named = {
+        f"image_proj.{PROJECTION[name.partition('.')[0]]}.{name.partition('.')[2]}": tensor
+        for name, tensor in projection.state_dict().items()
+    }
     attentions = [unet.get_submodule(name.removesuffix(".processor")) for name in unet.attn_processors if name.endswith("attn2.processor")]
     for index, attention in enumerate(attentions):
         named[f"ip_adapter.{2 * index + 1}.to_k_ip.weight"] = attention.to_k.weight.detach().clone()

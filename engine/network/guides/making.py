@@ -34,7 +34,8 @@ def guide_for(settings: Guide, family: ModelFamily) -> type[Listener]:
 
 def guide_size(settings: Guide, family: type[ModelFamily], denoiser: nn.Module) -> int:
     """How many numbers it trains beside this denoiser, which may have no memory for its weights."""
-    return _guide(settings, family, type(denoiser).__name__, family.name).size(settings, family, denoiser, 8)  # of all models that people use
+    vae_scale = 8  # of all models that people use
+    return _guide(settings, family, type(denoiser).__name__, family.name).size(settings, family, denoiser, vae_scale)
 
 
 def _guide(settings: Guide, family: type[ModelFamily], denoiser: str, title: str) -> type[Listener]:
@@ -44,6 +45,8 @@ def _guide(settings: Guide, family: type[ModelFamily], denoiser: str, title: str
     return known[denoiser]
 
 
-def attach_guide(settings: Guide, family: ModelFamily, device: torch.device, dtype: torch.dtype, seed: int, checkpointing: bool) -> Listener:
+def attach_guide(
+    settings: Guide, family: ModelFamily, device: torch.device, dtype: torch.dtype, seed: int, checkpointing: bool
+) -> Listener:
     """The guide, new or loaded, on the device. The denoiser is loaded already, and frozen. The same seed gives the same first weights."""
     return guide_for(settings, family).attached(settings, family, device, dtype, seed, checkpointing)

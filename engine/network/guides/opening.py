@@ -43,7 +43,9 @@ def opened(name: str, kind: type[ModelMixin], family: ModelFamily) -> nn.Module:
     try:
         return kind.from_pretrained(path, dtype=torch.float32, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise JobError(f"adapter.name_or_path: {name} cannot be loaded: {error}", "Its files may be incomplete: download them again.") from error
+        raise JobError(
+            f"adapter.name_or_path: {name} cannot be loaded: {error}", "Its files may be incomplete: download them again."
+        ) from error
 
 
 def _config(path: Path, kind: type[ModelMixin]) -> Mapping[str, Any]:

@@ -25,7 +25,10 @@ class T2iNetwork(GuideNetwork):
             return T2IAdapter(channels=widths, num_res_blocks=settings.num_res_blocks, downscale_factor=vae_scale)
         # the first block of XL ends with half the size, and there the first answer is added; the last one is for the middle
         return T2IAdapter(
-            channels=[*widths, widths[-1]], num_res_blocks=settings.num_res_blocks, downscale_factor=2 * vae_scale, adapter_type="full_adapter_xl"
+            channels=[*widths, widths[-1]],
+            num_res_blocks=settings.num_res_blocks,
+            downscale_factor=2 * vae_scale,
+            adapter_type="full_adapter_xl",
         )
 
     def answer(self, args: tuple[Any, ...], keywords: Keywords) -> dict[str, Any]:

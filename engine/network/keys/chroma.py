@@ -5,7 +5,12 @@ from __future__ import annotations
 from .flux import FLUX
 from .rule import Rule
 
-_DISTILLED = {"in_proj": "in_proj", "out_proj": "out_proj", "layers.{}.in_layer": "layers.{}.linear_1", "layers.{}.out_layer": "layers.{}.linear_2"}
+_DISTILLED = {
+    "in_proj": "in_proj",
+    "out_proj": "out_proj",
+    "layers.{}.in_layer": "layers.{}.linear_1",
+    "layers.{}.out_layer": "layers.{}.linear_2",
+}
 _ABSENT = ("mod.lin", "modulation", "time_in", "vector_in", "guidance_in")
 
 CHROMA: tuple[Rule, ...] = (

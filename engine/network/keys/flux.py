@@ -32,10 +32,7 @@ _OUTSIDE = {
 }
 
 FLUX: tuple[Rule, ...] = (
-    *(
-        Rule(f"double_blocks.{{}}.{native}", (f"transformer_blocks.{{}}.{ours}",))
-        for native, ours in _DOUBLE.items()
-    ),
+    *(Rule(f"double_blocks.{{}}.{native}", (f"transformer_blocks.{{}}.{ours}",)) for native, ours in _DOUBLE.items()),
     *(
         Rule(
             f"double_blocks.{{}}.{native}",
@@ -44,16 +41,10 @@ FLUX: tuple[Rule, ...] = (
         )
         for native, ours in _DOUBLE_FUSED.items()
     ),
-    *(
-        Rule(f"single_blocks.{{}}.{native}", (f"single_transformer_blocks.{{}}.{ours}",))
-        for native, ours in _SINGLE.items()
-    ),
+    *(Rule(f"single_blocks.{{}}.{native}", (f"single_transformer_blocks.{{}}.{ours}",)) for native, ours in _SINGLE.items()),
     Rule(
         "single_blocks.{}.linear1",
-        tuple(
-            f"single_transformer_blocks.{{}}.{part}"
-            for part in ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")
-        ),
+        tuple(f"single_transformer_blocks.{{}}.{part}" for part in ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")),
         (1, 1, 1, 4),  # the model's mlp_ratio is fixed
     ),
     *(Rule(native, (ours,)) for native, ours in _OUTSIDE.items()),

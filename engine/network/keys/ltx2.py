@@ -12,7 +12,11 @@ _BLOCK = (
     ),
     *(f"{side}.net.{layer}" for side in ("ff", "audio_ff") for layer in ("0.proj", "2")),
 )
-_SAME = ("proj_out", "audio_proj_out", *(f"{side}.linear_{number}" for side in ("caption_projection", "audio_caption_projection") for number in (1, 2)))
+_SAME = (
+    "proj_out",
+    "audio_proj_out",
+    *(f"{side}.linear_{number}" for side in ("caption_projection", "audio_caption_projection") for number in (1, 2)),
+)
 _TIMES = {
     "adaln_single": "time_embed",
     "audio_adaln_single": "audio_time_embed",

@@ -26,9 +26,6 @@ _BLOCKS = ("layers.{}", "noise_refiner.{}", "context_refiner.{}")
 
 LUMINA2: tuple[Rule, ...] = (
     *(Rule(f"{block}.{native}", (f"{block}.{ours}",)) for block in _BLOCKS for native, ours in _BLOCK.items()),
-    *(
-        Rule(f"{block}.attention.qkv", tuple(f"{block}.{part}" for part in _QKV), (1, Fraction(1, 3), Fraction(1, 3)))
-        for block in _BLOCKS
-    ),
+    *(Rule(f"{block}.attention.qkv", tuple(f"{block}.{part}" for part in _QKV), (1, Fraction(1, 3), Fraction(1, 3))) for block in _BLOCKS),
     *(Rule(native, (ours,)) for native, ours in _OUTSIDE.items()),
 )

@@ -35,7 +35,9 @@ def open_clipseg(settings: ClipSeg) -> Find:
     device = pick_device()
     model: Any = read_model(transformers.CLIPSegForImageSegmentation, folder, device, pick_dtype(settings.dtype, device))
     images = read_images(folder)
-    asked = read_tokenizer(folder)(settings.prompts, padding=True, truncation=True, max_length=model.config.text_config.max_position_embeddings, return_tensors="pt")
+    asked = read_tokenizer(folder)(
+        settings.prompts, padding=True, truncation=True, max_length=model.config.text_config.max_position_embeddings, return_tensors="pt"
+    )
     words = {name: asked[name].to(device) for name in ("input_ids", "attention_mask")}
     count = len(settings.prompts)
 

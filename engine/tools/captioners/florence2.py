@@ -26,7 +26,9 @@ def open_florence2(settings: Florence2) -> Describe:
     try:
         processor = Florence2Processor(read_images(folder), tokenizer)
     except AttributeError as error:  # Microsoft's own files name no token for the picture
-        raise JobError(f"The model in {folder} is not in the form of transformers.", "Take one of florence-community on the hub.") from error
+        raise JobError(
+            f"The model in {folder} is not in the form of transformers.", "Take one of florence-community on the hub."
+        ) from error
 
     def describe(paths: Sequence[Path]) -> list[str]:
         pictures = [decode(path) for path in paths]

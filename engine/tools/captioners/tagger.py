@@ -72,7 +72,10 @@ def _wd_pixels(folder: Path, model: Any) -> Callable[[list[Image.Image]], torch.
     size = model.config.image_size
 
     def see(pictures: list[Image.Image]) -> torch.Tensor:
-        squares = [ImageOps.pad(picture, (max(picture.size),) * 2, color="white").resize((size, size), Image.Resampling.BICUBIC) for picture in pictures]
+        squares = [
+            ImageOps.pad(picture, (max(picture.size),) * 2, color="white").resize((size, size), Image.Resampling.BICUBIC)
+            for picture in pictures
+        ]
         pixels = np.stack([np.asarray(square, dtype=np.float32)[..., ::-1] for square in squares])
         return torch.from_numpy(pixels / 127.5 - 1).permute(0, 3, 1, 2).contiguous()
 

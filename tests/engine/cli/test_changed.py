@@ -57,7 +57,9 @@ def test_where_nobody_can_answer_a_changed_run_does_not_go_on_unless_it_is_told_
     assert went(tmp_path)[1:] == ["asked", "agreed", "step", "step", "finished"]
 
 
-@pytest.mark.parametrize(("typed", "goes_on"), [("y\n", True), ("YES\n", True), ("\n", False), ("n\n", False), ("", False), ("what?\n", False)])
+@pytest.mark.parametrize(
+    ("typed", "goes_on"), [("y\n", True), ("YES\n", True), ("\n", False), ("n\n", False), ("", False), ("what?\n", False)]
+)
 def test_on_a_terminal_it_asks_and_only_a_yes_goes_on(
     changed: TrainJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, goes_on: bool
 ) -> None:
@@ -82,7 +84,9 @@ def test_ctrl_c_at_the_question_is_a_no(
     with os.fdopen(ours) as stdin, os.fdopen(theirs, "wb"):
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr("engine.running.is_attended", lambda: True)
-        monkeypatch.setattr("engine.running.ask", lambda control: (ask(control), threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()))
+        monkeypatch.setattr(
+            "engine.running.ask", lambda control: (ask(control), threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start())
+        )
         assert run_job(Runner(tmp_path / "out"), changed) == (0, True)
         assert went(tmp_path) == ["asked", "finished"]
         assert capsys.readouterr().err == "\nStopping. Ctrl-C again ends at once.\n"

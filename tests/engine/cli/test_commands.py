@@ -17,11 +17,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_help_is_there_without_anything_heavy() -> None:
-    script = "import sys, engine.cli; print([name for name in ('torch', 'pydantic', 'diffusers', 'gradio', 'numpy') if name in sys.modules])"
-    assert (
-        subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True).stdout
-        == "[]\n"
+    script = (
+        "import sys, engine.cli; print([name for name in ('torch', 'pydantic', 'diffusers', 'gradio', 'numpy') if name in sys.modules])"
     )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
     code, said, _ = call("--help")
     assert code == 0 and "launch.sh test" in said
     for command in ("run", "check", "families", "doctor", "lora"):
@@ -32,9 +31,9 @@ def test_help_is_there_without_anything_heavy() -> None:
 def test_the_program_sets_what_torch_must_find_before_it_is_imported() -> None:
     script = "import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_module('engine', run_name='__main__')\nfinally: import os; print(os.environ['OMP_WAIT_POLICY'])"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    assert subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
-    ).stdout.endswith("PASSIVE\n")
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True).stdout.endswith(
+        "PASSIVE\n"
+    )
 
 
 def test_run_trains_and_says_where_the_run_is(job_file: Path, tmp_path: Path) -> None:
@@ -93,11 +92,7 @@ def test_check_of_a_model_on_the_hub_says_when_the_hub_does_not_answer(job_file:
     data["model"]["name_or_path"] = "black-forest-labs/FLUX.1-dev"
     job_file.write_text(yaml.safe_dump(data))
     code, said, _ = call("check", job_file)
-    assert (
-        code == 2
-        and "problem  black-forest-labs/FLUX.1-dev is not on this computer, and the hub cannot be reached."
-        in said
-    )
+    assert code == 2 and "problem  black-forest-labs/FLUX.1-dev is not on this computer, and the hub cannot be reached." in said
 
 
 def test_check_of_pictures_to_draw_names_a_lora_that_is_missing(tmp_path: Path, base: Path) -> None:
@@ -121,14 +116,9 @@ def test_what_a_foreign_job_asks_for_in_vain_is_printed(tmp_path: Path, base: Pa
         "model": {"name_or_path": str(base)},
         "train": {"content_or_style_reg": "style"},
     }
-    (tmp_path / "job.yaml").write_text(
-        yaml.safe_dump({"job": "extension", "config": {"name": "cat", "process": [process]}})
-    )
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump({"job": "extension", "config": {"name": "cat", "process": [process]}}))
     code, _, errors = call("check", tmp_path / "job.yaml")
-    assert (
-        code == 0
-        and "Warning: train.content_or_style_reg is not supported yet and is left out: the result will differ." in errors
-    )
+    assert code == 0 and "Warning: train.content_or_style_reg is not supported yet and is left out: the result will differ." in errors
 
 
 def test_families_lists_what_there_is() -> None:
@@ -148,14 +138,9 @@ def test_a_lora_is_looked_into_and_exported(job_file: Path, tmp_path: Path) -> N
     assert call("lora", "inspect", job_file)[0] == 2
 
 
-def test_a_job_error_is_a_sentence_and_exit_code_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_job_error_is_a_sentence_and_exit_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["x", "check", "nowhere.yaml"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert (
-        capsys.readouterr().err
-        == "There is no file nowhere.yaml. Check the path; presets are in presets/train.\n"
-    )
+    assert capsys.readouterr().err == "There is no file nowhere.yaml. Check the path; presets are in presets/train.\n"

@@ -34,11 +34,7 @@ def test_progress_is_one_changing_line_on_a_terminal_and_few_lines_elsewhere(
     assert "".join(watched).count("\n") == 3 and "".join(watched).count("\r") == 100
     text = "".join(unwatched).splitlines()
     assert len(text) == 4  # the first step at once, the last one always
-    assert (
-        text[1].startswith("  step 1 of 100")
-        and text[1].endswith("1.6 h left")
-        and text[2].startswith("  step 100 of 100")
-    )
+    assert text[1].startswith("  step 1 of 100") and text[1].endswith("1.6 h left") and text[2].startswith("  step 100 of 100")
     clock = iter(range(0, 10_000, 1))
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
     unwatched.clear()
@@ -58,9 +54,7 @@ def runner_of(events, tmp_path: Path) -> Runner:
     return Runner(tmp_path / "out", tmp_path / "queue.db", events)
 
 
-def test_ctrl_c_asks_to_stop_and_the_second_one_ends(
-    wanted: TrainJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_asks_to_stop_and_the_second_one_ends(wanted: TrainJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def works(job: Job, folder: RunFolder, control: Control) -> Iterator[Event]:
         yield from steps(1)
         os.kill(os.getpid(), signal.SIGINT)
@@ -82,9 +76,7 @@ def test_ctrl_c_asks_to_stop_and_the_second_one_ends(
     assert "Run the same job again to go on from the last checkpoint." in capsys.readouterr().err
 
 
-def test_a_failure_ends_the_row_of_jobs_unless_it_is_told_to_recover(
-    make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_ends_the_row_of_jobs_unless_it_is_told_to_recover(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
 
     def works(job: Job, folder: RunFolder, control: Control) -> Iterator[Event]:

@@ -159,7 +159,14 @@ def pools(*sizes: int) -> list[Placed]:
 
 @pytest.mark.parametrize(
     ("given", "cycle"),
-    [((1, 1), (1, 1)), ((1, 2, 1), (1, 2, 1)), ((0.3, 0.7), (3, 7)), ((50, 50), (1, 1)), ((0.05, 0.1, 0.85), (1, 2, 17)), ((1000, 1), (999, 1))],
+    [
+        ((1, 1), (1, 1)),
+        ((1, 2, 1), (1, 2, 1)),
+        ((0.3, 0.7), (3, 7)),
+        ((50, 50), (1, 1)),
+        ((0.05, 0.1, 0.85), (1, 2, 17)),
+        ((1000, 1), (999, 1)),
+    ],
 )
 def test_each_cycle_has_the_shares_of_the_weights_exactly(given, cycle):
     placed = pools(*[5] * len(given))

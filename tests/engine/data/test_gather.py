@@ -81,7 +81,9 @@ def test_names_in_a_shard_lead_nowhere(home, tmp_path):
 
 
 def test_a_stopped_run_goes_on_and_ends_in_the_same_folder(home, tmp_path):
-    files = {f"{index}.{kind}": content for index in range(5) for kind, content in (("png", picture((index, 0, 0))), ("txt", f"number {index}"))}
+    files = {
+        f"{index}.{kind}": content for index in range(5) for kind, content in (("png", picture((index, 0, 0))), ("txt", f"number {index}"))
+    }
     data = Dataset(path=str(shard(tmp_path / "a.tar", files)))
     control = Control()
     events = gather(data, control)
@@ -151,7 +153,12 @@ def parquet(path: Path, **columns: list[Any]) -> Path:
 
 def test_a_parquet_file_becomes_a_folder(home, tmp_path):
     pictures = [picture((index, 0, 0)) for index in range(40)]
-    columns = {"image": [{"bytes": one, "path": "../x.png"} for one in pictures], "raw": pictures, "caption": [f"c{i}" for i in range(40)], "title": ["t"] * 40}
+    columns = {
+        "image": [{"bytes": one, "path": "../x.png"} for one in pictures],
+        "raw": pictures,
+        "caption": [f"c{i}" for i in range(40)],
+        "title": ["t"] * 40,
+    }
     file = parquet(tmp_path / "a.parquet", **columns)
     gathered(data := Dataset(path=str(file)))
     assert [item.caption for item in scan(data)] == columns["caption"]

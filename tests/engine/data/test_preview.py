@@ -113,7 +113,10 @@ def test_the_table_has_the_multiple_of_each_family(name):
     if not family.vae_parts:
         assert FAMILIES[name].pixel_multiple == family.pixel_multiple.fget(family) == {"chroma_radiance": 32, "prx_pixel": 16}[name]
     else:
-        assert FAMILIES[name].pixel_multiple == {"wan22_5b": 16, "ernie_image": 16, "ltx_video": 32, "ltx2": 32}.get(name, 8) * family.latent_multiple
+        assert (
+            FAMILIES[name].pixel_multiple
+            == {"wan22_5b": 16, "ernie_image": 16, "ltx_video": 32, "ltx2": 32}.get(name, 8) * family.latent_multiple
+        )
     assert multiple_of("unknown/model", name) == FAMILIES[name].pixel_multiple
 
 

@@ -44,9 +44,7 @@ def test_the_default_caption_stands_in_and_takes_the_trigger(tmp_path):
     draw(tmp_path / "a.png", caption="  \n")
     draw(tmp_path / "b.png")
     draw(tmp_path / "c.png", caption="own")
-    captions = [
-        item.caption for item in scan(Dataset(path=str(tmp_path), default_caption="a [trigger]"), "zwx")
-    ]
+    captions = [item.caption for item in scan(Dataset(path=str(tmp_path), default_caption="a [trigger]"), "zwx")]
     assert captions == ["a zwx", "a zwx", "own"]
     assert [item.caption for item in scan(Dataset(path=str(tmp_path), default_caption=""))] == ["", "", "own"]
 
@@ -76,7 +74,9 @@ def test_broken_pictures_are_named_and_left_out(tmp_path):
     (tmp_path / "bad.png").write_text("text")
     (tmp_path / "empty.jpg").touch()
     notes: list[Warned] = []
-    assert [item.path for item in scan(Dataset(path=str(tmp_path)), notes=notes)] == [good], "of those that are left out no caption is asked"
+    assert [item.path for item in scan(Dataset(path=str(tmp_path)), notes=notes)] == [good], (
+        "of those that are left out no caption is asked"
+    )
     assert re.match(r"2 files cannot be read, and are left out: .*bad.png \(.*empty.jpg \(it is empty\)", notes[0].message)
     good.unlink()
     with pytest.raises(JobError, match=r"^None of the 2 pictures can be read: .*bad.png \(.*empty.jpg \(it is empty\)"):

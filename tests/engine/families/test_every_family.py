@@ -205,8 +205,12 @@ def test_a_slider_from_pairs_is_learned_and_the_model_is_never_shown_the_opposit
         return
     shown, read, predict, encode = set(), set(), family.predict_within, family.encode_prompts
     monkeypatch.setattr(family, "predict_within", lambda self, *given: (shown.add(len(controls_in(given[-1]))), predict(self, *given))[1])
-    monkeypatch.setattr(family, "encode_prompts", lambda self, *given: (read.add(len(given[1][0]) if given[1:] else 0), encode(self, *given))[1])
+    monkeypatch.setattr(
+        family, "encode_prompts", lambda self, *given: (read.add(len(given[1][0]) if given[1:] else 0), encode(self, *given))[1]
+    )
     folder = run(job, tmp_path / "runs").path
     assert shown == {case.controls} and read == {case.controls if family.sees_controls else 0}
     files = [file for file in sorted(folder.glob("*.safetensors")) if "_0" not in file.stem]
-    assert files and all(any(tensor.any() for name, tensor in load_file(file).items() if "lora_B" in name or "lora_up" in name) for file in files)
+    assert files and all(
+        any(tensor.any() for name, tensor in load_file(file).items() if "lora_B" in name or "lora_up" in name) for file in files
+    )

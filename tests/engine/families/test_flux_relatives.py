@@ -213,7 +213,10 @@ def test_flux_is_asked_as_a_model_without_a_guidance_embedding_where_that_is_byp
     with torch.no_grad():
         cond = conditioning(family, "a red fox", ())
         noisy, sigma = torch.randn(1, 1, 16, 24, generator=torch.Generator().manual_seed(2)), torch.tensor([0.5])
-        before, drawn = family.predict(noisy, sigma, cond), family.sample(cond, None, request_of(CASES["flux with guidance"], 3.0, steps=1)).tobytes()
+        before, drawn = (
+            family.predict(noisy, sigma, cond),
+            family.sample(cond, None, request_of(CASES["flux with guidance"], 3.0, steps=1)).tobytes(),
+        )
         family.bypasses_guidance = True
         after = family.predict(noisy, sigma, cond)
         assert family.sample(cond, None, request_of(CASES["flux with guidance"], 3.0, steps=1)).tobytes() == drawn

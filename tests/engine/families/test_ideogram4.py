@@ -90,7 +90,8 @@ def test_a_full_training_leaves_the_second_model_as_it_was(tmp_path):
     made = run(make_job(CASE, base, tmp_path, {"type": "full"}), tmp_path / "runs").path / "tiny"
     kind = type(CASE.make().transformer)
     (before, after), (old, new) = (
-        [kind.from_pretrained(folder / part).state_dict() for folder in (base, made)] for part in ("unconditional_transformer", "transformer")
+        [kind.from_pretrained(folder / part).state_dict() for folder in (base, made)]
+        for part in ("unconditional_transformer", "transformer")
     )
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not all(torch.equal(old[name], new[name]) for name in old)
@@ -100,7 +101,9 @@ def test_a_full_training_leaves_the_second_model_as_it_was(tmp_path):
 def test_a_run_says_what_comfyui_will_not_find_in_its_files_and_an_export_does(network, form, told, tmp_path):
     base = tiny.save(CASE.make(), tmp_path / "base", **CASE.defaults)
     job = make_job(CASE, base, tmp_path, {"type": network})
-    job = job.model_copy(update={"save": job.save.model_copy(update={"format": form}), "sample": job.sample.model_copy(update={"sample_every": 0})})
+    job = job.model_copy(
+        update={"save": job.save.model_copy(update={"format": form}), "sample": job.sample.model_copy(update={"sample_every": 0})}
+    )
     folder, notes = RunFolder.create(tmp_path / "runs", job), []
     said = [event for event in execute(job, folder, Control()) if event.kind == "warned"]
     export_lora(folder.path / "tiny.safetensors", tmp_path / "exported.safetensors", "comfyui", notes=notes)

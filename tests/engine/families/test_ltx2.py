@@ -86,7 +86,9 @@ def test_each_frame_is_where_the_pipelines_frame_rate_says(case):
 
 def test_the_connectors_come_and_go_with_the_text_encoder(case, tmp_path):
     """Their class is in the folder of a pipeline, and in no library that is named in the model's files."""
-    family = open_family(ModelSection(name_or_path=str(tiny.save(case.make(), tmp_path / "base", **case.defaults)), arch="ltx2"), torch.float32)
+    family = open_family(
+        ModelSection(name_or_path=str(tiny.save(case.make(), tmp_path / "base", **case.defaults)), arch="ltx2"), torch.float32
+    )
     assert family.pipe.connectors is None and family.pipe.audio_vae is not None and family.pixel_multiple == 8
     list(load_parts(family, family.text_parts, torch.device("cpu"), torch.float32))
     assert isinstance(family.pipe.connectors, LTX2TextConnectors)

@@ -235,7 +235,9 @@ def test_a_model_that_draws_whole_pictures_refuses_erased_ones():
 
 def test_settings_that_need_an_erased_part_are_told_where_there_is_none(tmp_path):
     folder = tiny.save(CASES["flex 2"].make(), tmp_path / "base")
-    family = open_family(ModelSection(name_or_path=str(folder), model_kwargs={"control_dropout": 0.5, "random_blur_mask": True}), torch.float32)
+    family = open_family(
+        ModelSection(name_or_path=str(folder), model_kwargs={"control_dropout": 0.5, "random_blur_mask": True}), torch.float32
+    )
     assert family.kwargs["control_dropout"] == 0.5 and family.kwargs["do_random_inpainting"] is False
     items: Any = [SimpleNamespace(erased=None)]
     [note] = list(inpainting_notes(family, items))

@@ -77,7 +77,9 @@ def test_a_picture_of_another_shape_is_cut_and_the_pipeline_is_left_as_it_was():
     with torch.no_grad():
         cond, negative = conditioning(family, "a red fox", ()), conditioning(family, "", ())
         one, other = (family.sample(cond, negative, request, [Image.new("RGB", (200, 300), colour)]) for colour in ("red", "blue"))
-        whole = family.pipe("a red fox", image=Image.new("RGB", (39, 50)), num_inference_steps=1, guidance_scale=1.0, max_sequence_length=32)
+        whole = family.pipe(
+            "a red fox", image=Image.new("RGB", (39, 50)), num_inference_steps=1, guidance_scale=1.0, max_sequence_length=32
+        )
         wide = Image.new("RGB", (144, 32), "blue")
         wide.paste("red", (48, 0, 96, 32))
         middle = family.sample(cond, negative, request, [wide])

@@ -49,7 +49,9 @@ def published(tmp_path) -> Path:
         (folder / part / f"{PUBLISHED[part][0]}.py").write_text("raise SystemExit('foreign code was run')")
     (folder / "pipeline_omnigen2.py").write_text("raise SystemExit('foreign code was run')")
     config = folder / "scheduler" / "scheduler_config.json"
-    config.write_text(json.dumps({"_class_name": "FlowMatchEulerDiscreteScheduler", "dynamic_time_shift": True, "num_train_timesteps": 1000}))
+    config.write_text(
+        json.dumps({"_class_name": "FlowMatchEulerDiscreteScheduler", "dynamic_time_shift": True, "num_train_timesteps": 1000})
+    )
     return folder
 
 
@@ -114,12 +116,16 @@ def test_guidance_is_of_words_and_of_pictures(monkeypatch):
     family, shown, stepped = wrapped(case), pictures(case), []
     scheduler = type(family.pipe.scheduler)
     step = scheduler.step
-    monkeypatch.setattr(scheduler, "step", lambda self, answer, t, sample, **more: stepped.append((answer, t, sample)) or step(self, answer, t, sample, **more))
+    monkeypatch.setattr(
+        scheduler,
+        "step",
+        lambda self, answer, t, sample, **more: stepped.append((answer, t, sample)) or step(self, answer, t, sample, **more),
+    )
     with torch.no_grad():
         cond, empty = conditioning(family, "a red fox", shown), conditioning(family, "", shown)
         family.sample(cond, empty, request_of(case, 4.0, steps=1), shown, image_guidance_scale=3.0)
         controls = {f"control_{k}": family.encode_reference(as_pixels(picture)) for k, picture in enumerate(shown)}
-        (answer, t, noisy), = stepped
+        ((answer, t, noisy),) = stepped
         sigma = t.view(1) / 1000
         nothing, wordless = family.predict(noisy, sigma, empty), family.predict(noisy, sigma, {**empty, **controls})
         whole = family.predict(noisy, sigma, {**cond, **controls})
@@ -153,7 +159,11 @@ def test_comfyui_finds_the_models_own_names_in_the_saved_file(name, tmp_path):
     family = wrapped(case)
     network = attach(load_lora(), {"transformer": family.denoiser}, family.lora_targets, family=family.name)
     network.save(tmp_path / "lora.safetensors", {}, "fp32", family.default_form)
-    layers = [layer for layer, kind in case.make().transformer.named_modules() if isinstance(kind, nn.Linear) and re.fullmatch(family.lora_targets, layer)]
+    layers = [
+        layer
+        for layer, kind in case.make().transformer.named_modules()
+        if isinstance(kind, nn.Linear) and re.fullmatch(family.lora_targets, layer)
+    ]
     assert len(layers) == case.targets
     saved = {key.partition(".lora_")[0].removesuffix(".alpha") for key in load_file(tmp_path / "lora.safetensors")}
     assert saved == {f"diffusion_model.{layer}" for layer in layers}

@@ -45,5 +45,7 @@ def test_the_processor_that_is_read_from_a_model_is_the_one_that_was_saved(tmp_p
     assert json.loads((folder / "model_index.json").read_text("utf-8"))["processor"] == ["transformers", "Qwen2VLProcessor"]
     processor = load_family("qwen_image_edit").own_parts(folder)["processor"]
     shown = pictures(CASES["qwen image edit"])
-    one, other = (each(text=["<|image_pad|>"], images=shown, return_tensors="pt") for each in (processor, CASES["qwen image edit"].make().processor))
+    one, other = (
+        each(text=["<|image_pad|>"], images=shown, return_tensors="pt") for each in (processor, CASES["qwen image edit"].make().processor)
+    )
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -121,7 +121,9 @@ def test_noise_levels_are_those_of_the_published_sampler(monkeypatch, size):
     family, seen = wrapped(CASES["radiance"]), []
     scheduler = type(family.pipe.scheduler)
     step = scheduler.step
-    monkeypatch.setattr(scheduler, "step", lambda self, answer, t, sample, **more: seen.append(t.item()) or step(self, answer, t, sample, **more))
+    monkeypatch.setattr(
+        scheduler, "step", lambda self, answer, t, sample, **more: seen.append(t.item()) or step(self, answer, t, sample, **more)
+    )
     family.pipe("a red fox", width=size[0], height=size[1], num_inference_steps=4, guidance_scale=1.0, max_sequence_length=32)
     mu = 0.5 + (1.15 - 0.5) * (3 - 256) / (4096 - 256)
     expected = [1000 * math.exp(mu) / (math.exp(mu) + 1 / s - 1) for s in (1.0, 0.75, 0.5, 0.25)]
@@ -136,5 +138,7 @@ def test_in_half_precision_it_says_nearly_the_same():
         exact = family.predict(noisy, torch.tensor([0.5]), cond)
         family.denoiser.to(torch.bfloat16)
         with torch.autocast("cpu", torch.bfloat16):
-            half = family.predict(noisy, torch.tensor([0.5]), {name: value.bfloat16() if value.is_floating_point() else value for name, value in cond.items()})
+            half = family.predict(
+                noisy, torch.tensor([0.5]), {name: value.bfloat16() if value.is_floating_point() else value for name, value in cond.items()}
+            )
     assert (half.float() - exact).norm() < 0.05 * exact.norm()

@@ -139,7 +139,9 @@ def test_the_real_model_has_its_weights_and_lora_layers(base):
             rule, position, _ = find_diffusers(TABLES[row.family], name)
             assert len(rule.parts) == 1 or layers[name].out_features == rule.rows[position] * layers[name].in_features
     if row.family in WHOLE:
-        assert [name for name, layer in layers.items() if isinstance(layer, nn.Linear) and not find_diffusers(TABLES[row.family], name)] == []
+        assert [
+            name for name, layer in layers.items() if isinstance(layer, nn.Linear) and not find_diffusers(TABLES[row.family], name)
+        ] == []
 
 
 @pytest.mark.parametrize("base", ["hidream-full", "hidream-e1-1"])

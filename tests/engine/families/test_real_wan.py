@@ -79,7 +79,6 @@ def test_the_first_frame_is_taken_from_the_data_itself(tmp_path):
     from PIL import Image
     from test_every_family import make_job
 
-
     case = CASES["wan 2.1 i2v"]
     base = tiny.save(case.make(), tmp_path / "base", **case.defaults)
     job = make_job(case, base, tmp_path, {"type": "lora", "rank": 4})

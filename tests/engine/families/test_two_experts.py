@@ -38,7 +38,9 @@ def test_the_experts_take_turns_and_each_learns_from_its_own_noise_levels(tmp_pa
     bench = bench_of(job_of(tmp_path, {"steps": 8, "switch_boundary_every": 2}))
     learner, asked = Learner(bench.job, bench), []
     ask = type(bench.family).ask
-    monkeypatch.setattr(type(bench.family), "ask", lambda self, model, noisy, sigma, cond: asked.append(sigma) or ask(self, model, noisy, sigma, cond))
+    monkeypatch.setattr(
+        type(bench.family), "ask", lambda self, model, noisy, sigma, cond: asked.append(sigma) or ask(self, model, noisy, sigma, cond)
+    )
     before = {name: weight.clone() for name, weight in bench.network.state_tensors().items()}
     for step, part in enumerate(["transformer", "transformer", "transformer_2", "transformer_2", "transformer"]):
         learner.learn()
@@ -66,7 +68,10 @@ def test_an_expert_that_is_not_trained_gets_no_network_and_no_file(setting, part
     job = job_of(tmp_path, **{setting: False})
     folder = run(job, tmp_path / "runs")
     title = "low_noise" if part == "transformer_2" else "high_noise"
-    assert [checkpoint.path.name for checkpoint in folder.checkpoints()] == [f"tiny_000000001_{title}.safetensors", f"tiny_{title}.safetensors"]
+    assert [checkpoint.path.name for checkpoint in folder.checkpoints()] == [
+        f"tiny_000000001_{title}.safetensors",
+        f"tiny_{title}.safetensors",
+    ]
 
 
 def test_each_step_is_two_files_with_native_names_and_they_go_together(tmp_path):
@@ -78,7 +83,9 @@ def test_each_step_is_two_files_with_native_names_and_they_go_together(tmp_path)
     ]  # fmt: skip
     high, low = (load_file(folder.path / f"tiny_{title}.safetensors") for title in ("high_noise", "low_noise"))
     assert high.keys() == low.keys() and "diffusion_model.blocks.0.self_attn.q.lora_down.weight" in high
-    assert not torch.equal(high["diffusion_model.blocks.0.self_attn.q.lora_down.weight"], low["diffusion_model.blocks.0.self_attn.q.lora_down.weight"])
+    assert not torch.equal(
+        high["diffusion_model.blocks.0.self_attn.q.lora_down.weight"], low["diffusion_model.blocks.0.self_attn.q.lora_down.weight"]
+    )
 
 
 def test_a_file_goes_to_the_expert_that_its_name_says_and_brings_its_mate_along(tmp_path):

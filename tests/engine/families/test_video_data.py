@@ -81,7 +81,9 @@ def test_a_video_is_encoded_as_the_stock_pipeline_encodes_it(name, job_of, folde
     bench = bench_of(job_of(name))
     item = next(item for item in bench.loader.items if item.path.name == "0.mp4")
     pipe = wrapped(CASES[name]).pipe
-    stock = WanVideoToVideoPipeline(**{key: pipe.components[key] for key in ("tokenizer", "text_encoder", "vae", "scheduler", "transformer")})
+    stock = WanVideoToVideoPipeline(
+        **{key: pipe.components[key] for key in ("tokenizer", "text_encoder", "vae", "scheduler", "transformer")}
+    )
     frames = list(read_frames(folder / "0.mp4", Cut(9)))
     assert indexes(frames) == [0, 2, 4, 7, 9, 11, 14, 16, 19]
     pixels = stock.video_processor.preprocess_video(frames, height=32, width=48)
@@ -93,7 +95,9 @@ def test_a_video_is_encoded_as_the_stock_pipeline_encodes_it(name, job_of, folde
     bench.close()
 
 
-@pytest.mark.parametrize(("name", "data"), [("wan 2.1", {}), ("wan 2.2 5b", {"do_i2v": True}), ("wan 2.1 i2v", {}), ("wan 2.2 14b i2v", {})])
+@pytest.mark.parametrize(
+    ("name", "data"), [("wan 2.1", {}), ("wan 2.2 5b", {"do_i2v": True}), ("wan 2.1 i2v", {}), ("wan 2.2 14b i2v", {})]
+)
 def test_videos_and_pictures_are_learned_and_a_stopped_run_continues_in_the_same_bytes(name, data, job_of, tmp_path):
     job = job_of(name, **data)
     whole = run(job, tmp_path / "whole")

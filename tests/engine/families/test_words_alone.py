@@ -14,7 +14,13 @@ from engine.training.concepts import Replacing, Sliding
 from engine.training.objectives import PROCESSES, Batch
 
 SLIDER = Slider(target_class="a fox", positive_prompt="a red fox in deep snow", negative_prompt="a blue field", anchor_class="a cat")
-WORDS = {"target": SLIDER.target_class, "more": SLIDER.positive_prompt, "less": SLIDER.negative_prompt, "anchor": "a cat", "instead": "a blue field"}
+WORDS = {
+    "target": SLIDER.target_class,
+    "more": SLIDER.positive_prompt,
+    "less": SLIDER.negative_prompt,
+    "anchor": "a cat",
+    "instead": "a blue field",
+}
 
 
 @pytest.fixture(params=tiny.CASES, ids=lambda case: case.name)

@@ -56,7 +56,12 @@ def test_a_job_of_its_app_saved_as_json_is_read(tmp_path: Path) -> None:
         },
         logging={"log_every": 1, "use_ui_logger": True},
     )  # fmt: skip
-    data["config"]["process"][0]["train"] |= {"timestep_type": "sigmoid", "content_or_style": "balanced", "loss_type": "mse", "unload_text_encoder": False}
+    data["config"]["process"][0]["train"] |= {
+        "timestep_type": "sigmoid",
+        "content_or_style": "balanced",
+        "loss_type": "mse",
+        "unload_text_encoder": False,
+    }
     data["config"]["process"][0]["datasets"][0] |= {"mask_path": None, "is_reg": False, "num_frames": 1, "control_path_1": None}
     data["config"]["process"][0]["sample"]["samples"] = [{"prompt": prompt} for prompt in PROMPTS]
     del data["config"]["process"][0]["sample"]["prompts"]
@@ -149,7 +154,10 @@ def test_what_would_train_something_else_is_refused(section: str, key: str, valu
         (lambda d: d["config"].update(process=[]), "config.process has no job in it"),
         (lambda d: d["config"].pop("name"), "config.name is missing"),
         (lambda d: d["config"]["process"][0].update(train="fast"), "train must be a section of keys"),
-        (lambda d: d["config"]["process"][0]["network"].update(type="locon"), "network.type must be lora, lokr, loha, dora, oft, full or none; it is 'locon'"),
+        (
+            lambda d: d["config"]["process"][0]["network"].update(type="locon"),
+            "network.type must be lora, lokr, loha, dora, oft, full or none; it is 'locon'",
+        ),
         (lambda d: d["config"]["process"][0]["train"].update(optimizer="prodigal"), "train.optimizer must be"),
         (lambda d: d["config"]["process"][0]["train"].update(optimizer="automagic3"), "automagic3 is an experiment"),
     ],

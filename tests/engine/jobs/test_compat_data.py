@@ -49,7 +49,10 @@ def test_augmentations_are_taken_over_with_their_share_among_the_settings() -> N
         ({"num_frames": 41, "fps": 16, "do_i2v": True}, {"num_frames": 41, "do_i2v": True}),  # spread over the video: at no rate
         ({"num_frames": 41, "shrink_video_to_frames": False}, {"num_frames": 41, "shrink_video_to_frames": False, "fps": 24}),
         ({"num_frames": 41, "auto_frame_count": True, "fps": 16}, {"auto_frame_count": True, "fps": 16}),
-        ({"auto_frame_count": True, "trim_auto_frame_count_tail": False}, {"auto_frame_count": True, "trim_auto_frame_count_tail": False, "fps": 24}),
+        (
+            {"auto_frame_count": True, "trim_auto_frame_count_tail": False},
+            {"auto_frame_count": True, "trim_auto_frame_count_tail": False, "fps": 24},
+        ),
     ],
 )
 def test_keys_of_videos_mean_what_they_mean_there(theirs: dict[str, Any], ours: dict[str, Any]) -> None:

@@ -10,7 +10,13 @@ from engine.jobs import load_job
 
 
 def test_quantization_is_taken_over() -> None:
-    wanted = {"quantize": True, "qtype": "qfloat8", "qtype_te": "qint8", "low_vram": True, "quantize_kwargs": {"exclude": ["*time_text_embed*"]}}
+    wanted = {
+        "quantize": True,
+        "qtype": "qfloat8",
+        "qtype_te": "qint8",
+        "low_vram": True,
+        "quantize_kwargs": {"exclude": ["*time_text_embed*"]},
+    }
     model = read(changed("model", **wanted))[0].model
     assert (model.quantize, model.quantize_te, model.qtype, model.qtype_te, model.low_vram) == (True, None, "qfloat8", "qint8", True)
     assert model.quantize_kwargs.exclude == ["*time_text_embed*"] and model.quantize_kwargs.include == []

@@ -41,14 +41,25 @@ def test_alpha_counts_only_where_it_counts_there() -> None:
 
 
 def test_patterns_of_layers_lose_the_prefix_that_our_names_lack() -> None:
-    job, notes = read(changed("network", network_kwargs={"only_if_contains": ["transformer.single_transformer_blocks.7.", "to_q"], "parameter_threshold": 10}))
+    job, notes = read(
+        changed(
+            "network", network_kwargs={"only_if_contains": ["transformer.single_transformer_blocks.7.", "to_q"], "parameter_threshold": 10}
+        )
+    )
     assert isinstance(job.network, Lora) and job.network.only_if_contains == ["single_transformer_blocks.7.", "to_q"]
     assert "network.network_kwargs.parameter_threshold is not supported yet" in notes
 
 
 def test_what_is_left_out_of_a_network_at_random_is_taken_over() -> None:
-    job, notes = read(changed("network", network_kwargs={"rank_dropout": 0.1, "module_dropout": 0.2}, transformer_only=False, pretrained_lora_path="x"))
-    assert (job.network.rank_dropout, job.network.module_dropout, job.network.transformer_only, job.network.pretrained_lora_path) == (0.1, 0.2, False, "x")
+    job, notes = read(
+        changed("network", network_kwargs={"rank_dropout": 0.1, "module_dropout": 0.2}, transformer_only=False, pretrained_lora_path="x")
+    )
+    assert (job.network.rank_dropout, job.network.module_dropout, job.network.transformer_only, job.network.pretrained_lora_path) == (
+        0.1,
+        0.2,
+        False,
+        "x",
+    )
     assert "network_kwargs" not in notes
 
 

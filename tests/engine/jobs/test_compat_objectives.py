@@ -24,7 +24,12 @@ def test_what_would_do_harm_is_refused_with_what_to_do_instead(section: str, key
 
     with pytest.raises(JobError) as caught:
         load_job(job(0.5 if isinstance(neutral, float) else True))
-    assert caught.value.message == f"{place}.{key} is not here: it {why}" and why.endswith(".") and instead.endswith(".") and caught.value.hint == instead
+    assert (
+        caught.value.message == f"{place}.{key} is not here: it {why}"
+        and why.endswith(".")
+        and instead.endswith(".")
+        and caught.value.hint == instead
+    )
     assert key not in read(job(neutral))[1]
 
 
@@ -32,7 +37,10 @@ def test_what_would_do_harm_is_refused_with_what_to_do_instead(section: str, key
     ("theirs", "ours"),
     [
         ({"do_cfg": True, "cfg_scale": 3.0, "negative_prompt": "mud"}, {"do_cfg": True, "cfg_scale": 3.0, "unconditional_prompt": "mud"}),
-        ({"do_cfg": True, "cfg_scale": 3.0, "max_cfg_scale": 7.0}, {"do_cfg": True, "cfg_scale": 3.0}),  # it is read where it is random alone
+        (
+            {"do_cfg": True, "cfg_scale": 3.0, "max_cfg_scale": 7.0},
+            {"do_cfg": True, "cfg_scale": 3.0},
+        ),  # it is read where it is random alone
         ({"do_random_cfg": True, "max_cfg_scale": 7.0}, {"do_cfg": True, "cfg_scale": 1.0, "max_cfg_scale": 7.0}),
         ({"do_random_cfg": True, "cfg_scale": 4.0}, {"do_cfg": True, "cfg_scale": 1.0, "max_cfg_scale": 4.0}),
         ({"negative_prompt": "mud"}, {}),
@@ -70,7 +78,11 @@ def test_what_cannot_be_taken_over_is_an_error(theirs: dict[str, Any]) -> None:
 def test_both_captions_of_a_picture_come_in_turn_and_those_of_regularisation_once() -> None:
     data = changed("train", short_and_long_captions=True)
     data["config"]["process"][0]["datasets"].append({"folder_path": "/known", "is_reg": True})
-    assert [(one.path, one.use_short_captions) for one in read(data)[0].datasets] == [("/pictures", False), ("/pictures", True), ("/known", False)]
+    assert [(one.path, one.use_short_captions) for one in read(data)[0].datasets] == [
+        ("/pictures", False),
+        ("/pictures", True),
+        ("/known", False),
+    ]
 
 
 def test_prompts_that_are_left_out_at_random_are_captions_that_are() -> None:
@@ -80,10 +92,18 @@ def test_prompts_that_are_left_out_at_random_are_captions_that_are() -> None:
 
 
 def test_its_validation_is_ours() -> None:
-    given = {"validation_items": [{"image_path": "/a.png", "prompt": "a cat"}, {"image_path": ""}], "validate_every_n_steps": 25, "resolution": 768}
+    given = {
+        "validation_items": [{"image_path": "/a.png", "prompt": "a cat"}, {"image_path": ""}],
+        "validate_every_n_steps": 25,
+        "resolution": 768,
+    }
     job, notes = read(changed("train", validation_config=given))
     found = job.validation
-    assert (found.every, [(one.image_path, one.prompt) for one in found.items], found.sigmas) == (25, [("/a.png", "a cat")], [1.0, 0.75, 0.5, 0.25])
+    assert (found.every, [(one.image_path, one.prompt) for one in found.items], found.sigmas) == (
+        25,
+        [("/a.png", "a cat")],
+        [1.0, 0.75, 0.5, 0.25],
+    )
     assert "validation_config.resolution is left out" in notes
     job, notes = read(changed("train", validation_config={"validation_items": []}))
     assert job.validation.every is None and "names no pictures" in notes
@@ -91,7 +111,15 @@ def test_its_validation_is_ours() -> None:
 
 
 def test_logging_is_taken_over() -> None:
-    data = flux(log_dir="boards", performance_log_every=10, logging={"use_wandb": True, "project_name": "p", "run_name": "r", "verbose": True})
+    data = flux(
+        log_dir="boards", performance_log_every=10, logging={"use_wandb": True, "project_name": "p", "run_name": "r", "verbose": True}
+    )
     logging = read(data)[0].logging
-    assert (logging.log_dir, logging.performance_log_every, logging.use_wandb, logging.project_name, logging.run_name) == ("boards", 10, True, "p", "r")
+    assert (logging.log_dir, logging.performance_log_every, logging.use_wandb, logging.project_name, logging.run_name) == (
+        "boards",
+        10,
+        True,
+        "p",
+        "r",
+    )
     assert read(flux(performance_log_every=0))[0].logging.performance_log_every is None

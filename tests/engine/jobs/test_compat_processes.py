@@ -21,10 +21,19 @@ def test_a_training_of_an_autoencoder_is_taken_over_with_its_defaults():
     job, notes = load_job_with_notes(vae(learning_rate=1e-5, kld_weight=0.1, log_every=10, sample_every=5))
     assert isinstance(job, VaeJob) and not notes
     train = job.train
-    assert (job.vae_path, job.datasets[0].path, train.steps, train.lr, train.batch_size, train.resolution) == ("a/vae", "p", 100, 1e-5, 1, 256)
+    assert (job.vae_path, job.datasets[0].path, train.steps, train.lr, train.batch_size, train.resolution) == (
+        "a/vae",
+        "p",
+        100,
+        1e-5,
+        1,
+        256,
+    )
     assert (train.mse_weight, train.mae_weight, train.edge_weight, train.kld_weight, train.critic_weight) == (1, 0, 0, 0.1, 0)
     assert (train.train_encoder, train.holdout, train.dtype) == (False, 0, "fp32")  # it learns from all pictures, and the decoder alone
-    job, notes = load_job_with_notes(vae(use_critic=True, critic_weight=0.2, critic={"learning_rate": 1e-4, "start_step": 50, "lambda_gp": 10}, train_encoder=True))
+    job, notes = load_job_with_notes(
+        vae(use_critic=True, critic_weight=0.2, critic={"learning_rate": 1e-4, "start_step": 50, "lambda_gp": 10}, train_encoder=True)
+    )
     assert (job.train.critic_weight, job.train.critic_lr, job.train.critic_start, job.train.train_encoder) == (0.2, 1e-4, 50, True)
     assert "hinge loss" in notes[0].message
 

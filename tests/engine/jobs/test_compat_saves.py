@@ -6,7 +6,11 @@ from ai_toolkit import changed, read
 
 
 def test_flags_in_prompts_become_settings_and_the_order_stays() -> None:
-    prompts = ["a cat", "a dog -- well--known --w 512 --h 768 --d 7 --cfg 2.5 --steps 9 --m 0.5 --n mud", "a car --ctrl_img x.png --fps 24 --w wide --zz 3"]
+    prompts = [
+        "a cat",
+        "a dog -- well--known --w 512 --h 768 --d 7 --cfg 2.5 --steps 9 --m 0.5 --n mud",
+        "a car --ctrl_img x.png --fps 24 --w wide --zz 3",
+    ]
     job, notes = read(changed("sample", prompts=prompts))
     assert job.sample.prompts == []
     cat, dog, car = job.sample.samples

@@ -17,9 +17,7 @@ def make_network():
 
     def make(trained: bool = True, targets: str = Flux.lora_targets, **settings) -> LoraNetwork:
         denoiser = tiny.flux(layers=2).transformer
-        network = attach(
-            Lora(**{"rank": 4, **settings}), {"transformer": denoiser}, targets, seed=7, family="flux"
-        )
+        network = attach(Lora(**{"rank": 4, **settings}), {"transformer": denoiser}, targets, seed=7, family="flux")
         if trained:
             generator = torch.Generator().manual_seed(1)
             with torch.no_grad():

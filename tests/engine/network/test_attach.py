@@ -52,9 +52,7 @@ def test_only_the_adapters_learn_and_in_fp32_whatever_the_model_is():
 
 def test_the_same_seed_gives_the_same_first_weights_and_draws_nothing_from_the_global_generator():
     def first_weights(seed: int) -> dict[str, torch.Tensor]:
-        return attach(
-            Lora(rank=2), {"transformer": tiny.flux().transformer}, Flux.lora_targets, seed=seed
-        ).state_tensors()
+        return attach(Lora(rank=2), {"transformer": tiny.flux().transformer}, Flux.lora_targets, seed=seed).state_tensors()
 
     before = torch.get_rng_state()
     one = first_weights(5)
@@ -115,12 +113,8 @@ def test_only_and_ignore_choose_layers_by_pieces_of_their_full_names(make_networ
         only_if_contains=["transformer.single_transformer_blocks.1.", "attn.to_out"],
         ignore_if_contains=["to_k"],
     )
-    layers = {
-        name.rsplit(".lora_", 1)[0].removeprefix("transformer.") for name, _ in network.named_parameters()
-    }
-    single = {
-        f"single_transformer_blocks.1.{name}" for name in ("attn.to_q", "attn.to_v", "proj_mlp", "proj_out")
-    }
+    layers = {name.rsplit(".lora_", 1)[0].removeprefix("transformer.") for name, _ in network.named_parameters()}
+    single = {f"single_transformer_blocks.1.{name}" for name in ("attn.to_q", "attn.to_v", "proj_mlp", "proj_out")}
     assert layers == single | {f"transformer_blocks.{i}.attn.to_out.0" for i in (0, 1)}
 
 
@@ -159,13 +153,8 @@ def test_all_weights_are_trained_under_their_own_names_in_fp32_and_the_rest_is_f
     modules = {"transformer": pipe.transformer.to(torch.bfloat16), "text_encoder": pipe.text_encoder}
     network = attach(Full(), modules, "", ["attn", "text_encoder.encoder"], ["norm"])
     names = dict(network.named_parameters())
-    assert (
-        names["transformer.transformer_blocks.0.attn.to_q.weight"]
-        is pipe.transformer.transformer_blocks[0].attn.to_q.weight
-    )
-    assert any(name.startswith("text_encoder.") for name in names) and not any(
-        "norm" in name for name in names
-    )
+    assert names["transformer.transformer_blocks.0.attn.to_q.weight"] is pipe.transformer.transformer_blocks[0].attn.to_q.weight
+    assert any(name.startswith("text_encoder.") for name in names) and not any("norm" in name for name in names)
     assert {weight.dtype for weight in names.values()} == {torch.float32}
     trained = {id(w) for module in modules.values() for w in module.parameters() if w.requires_grad}
     assert trained == {id(weight) for weight in names.values()}

@@ -76,7 +76,12 @@ def test_a_dora_of_lycoris_that_gives_columns_their_lengths_is_computed_by_its_f
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     down, up, length = draw(3, 12), draw(24, 3), draw(1, 12).abs()
     name = "diffusion_model.first"
-    tensors = {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up, f"{name}.dora_scale": length, f"{name}.alpha": torch.tensor(1.5)}
+    tensors = {
+        f"{name}.lora_down.weight": down,
+        f"{name}.lora_up.weight": up,
+        f"{name}.dora_scale": length,
+        f"{name}.alpha": torch.tensor(1.5),
+    }
     layer = split(tensors)[name]
     assert layer.kind == "dora" and isinstance(layer, Layer)
     model = Small()
@@ -99,7 +104,14 @@ def test_lokr_and_loha_with_a_core_are_computed_as_comfyui_does():
     torch.testing.assert_close(split(lokr)["x"].delta(), wanted)
     assert split(lokr)["x"].size == (4, 6)
     wide_a, wide_b = draw(2, 4), draw(2, 6)
-    loha = {"x.hada_w1_a": wide_a, "x.hada_w1_b": wide_b, "x.hada_t1": core, "x.hada_w2_a": wide_a * 2, "x.hada_w2_b": wide_b, "x.hada_t2": core}
+    loha = {
+        "x.hada_w1_a": wide_a,
+        "x.hada_w1_b": wide_b,
+        "x.hada_t1": core,
+        "x.hada_w2_a": wide_a * 2,
+        "x.hada_w2_b": wide_b,
+        "x.hada_t2": core,
+    }
     one = torch.einsum("i j k l, j r, i p -> p r k l", core, wide_b, wide_a)
     torch.testing.assert_close(split(loha)["x"].delta(), one * one * 2)
     model = Small()
@@ -138,7 +150,10 @@ def test_what_is_for_a_text_encoder_is_left_out_and_said(tmp_path):
 
     network = on_flux(KINDS["lora"])
     tensors = to_form(network._canonical(), "diffusers", "flux")
-    extra = {"text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight": torch.ones(1, 32), "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_B.weight": torch.ones(37, 1)}
+    extra = {
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight": torch.ones(1, 32),
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_B.weight": torch.ones(37, 1),
+    }
     save_file(tensors | extra, tmp_path / "one.safetensors")
     assert load_lora(flux(layers=2), tmp_path / "one.safetensors").left_out == ["text_encoder"]
     save_file(extra, tmp_path / "two.safetensors")

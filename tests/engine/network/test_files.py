@@ -23,16 +23,12 @@ def test_the_saved_file_is_the_same_update_in_stock_diffusers(make_network, tmp_
     pipe.load_lora_weights(tmp_path / "one.safetensors")
     updates.assert_same(updates.of_network(network), updates.of_module(pipe.transformer))
     # a reader that has never heard of adapter metadata gets the same
-    updates.assert_same(
-        updates.of_network(network), updates.by_comfyui(load_file(tmp_path / "one.safetensors"))
-    )
+    updates.assert_same(updates.of_network(network), updates.by_comfyui(load_file(tmp_path / "one.safetensors")))
 
 
 def test_stock_diffusers_takes_the_scale_from_the_header_that_was_written(make_network, tmp_path):
     make_network(alpha=2).save(tmp_path / "one.safetensors", {}, "fp32", "diffusers")
-    _, alphas, metadata = FluxPipeline.lora_state_dict(
-        tmp_path / "one.safetensors", return_alphas=True, return_lora_metadata=True
-    )
+    _, alphas, metadata = FluxPipeline.lora_state_dict(tmp_path / "one.safetensors", return_alphas=True, return_lora_metadata=True)
     assert not alphas and metadata["transformer.r"] == 4 and metadata["transformer.lora_alpha"] == 4
     assert len(metadata["transformer.target_modules"]) == 34
 
@@ -59,10 +55,7 @@ def test_a_file_of_another_rank_is_refused_with_what_to_do(make_network, tmp_pat
     make_network(rank=8).save(tmp_path / "one.safetensors", {}, "bf16", "diffusers")
     with pytest.raises(JobError) as error:
         make_network(rank=16).load(tmp_path / "one.safetensors")
-    assert (
-        str(error.value)
-        == "one.safetensors has rank 8, this run wants 16. Set network.rank to 8, or start a new run."
-    )
+    assert str(error.value) == "one.safetensors has rank 8, this run wants 16. Set network.rank to 8, or start a new run."
 
 
 def test_a_file_with_layers_that_are_not_trained_is_refused(make_network, tmp_path):

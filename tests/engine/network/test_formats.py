@@ -16,19 +16,13 @@ from engine.network.layers import Layer, join, split
 
 EVERYTHING = r".*(linear|linear_[12]|embedder|to_[qkv]|add_[qkv]_proj|to_out\.0|to_add_out|proj|net\.2|proj_mlp|proj_out)"
 NATIVE_LAYERS = [
-    *(
-        f"double_blocks.0.{stream}_{layer}"
-        for stream in ("img", "txt")
-        for layer in ("attn.proj", "attn.qkv", "mlp.0", "mlp.2")
-    ),
+    *(f"double_blocks.0.{stream}_{layer}" for stream in ("img", "txt") for layer in ("attn.proj", "attn.qkv", "mlp.0", "mlp.2")),
     "single_blocks.0.linear1",
     "single_blocks.0.linear2",
 ]
 
 
-def random_layers(
-    shapes: dict[str, tuple[int, int]], rank: int = 4, alpha: float | None = None
-) -> dict[str, Layer]:
+def random_layers(shapes: dict[str, tuple[int, int]], rank: int = 4, alpha: float | None = None) -> dict[str, Layer]:
     """Layers of (out, in) features, drawn from their names."""
     layers = {}
     for path, (out, into) in shapes.items():
@@ -55,13 +49,9 @@ def test_the_native_names_of_a_tiny_flux_are_these(make_network):
     }
     assert set(tensors) == wanted
     qkv = "diffusion_model.double_blocks.1.txt_attn.qkv"
-    assert tensors[f"{qkv}.lora_down.weight"].shape == (12, 32) and tensors[
-        f"{qkv}.lora_up.weight"
-    ].shape == (96, 12)
+    assert tensors[f"{qkv}.lora_down.weight"].shape == (12, 32) and tensors[f"{qkv}.lora_up.weight"].shape == (96, 12)
     linear1 = "diffusion_model.single_blocks.0.linear1"
-    assert (
-        tensors[f"{linear1}.lora_up.weight"].shape == (7 * 32, 16) and tensors[f"{linear1}.alpha"].shape == ()
-    )
+    assert tensors[f"{linear1}.lora_up.weight"].shape == (7 * 32, 16) and tensors[f"{linear1}.alpha"].shape == ()
 
 
 @pytest.mark.parametrize(
@@ -78,9 +68,7 @@ def test_comfyui_reads_the_same_update_from_native_names(make_network, settings)
     network = make_network(**settings)
     native = updates.by_comfyui(to_form(network._canonical(), "comfyui", "flux"))
     found, own = updates.to_diffusers(native, width=32), updates.of_network(network)
-    assert all(
-        found[path].abs().max() == 0 for path in found.keys() - own.keys()
-    )  # parts of a fused layer that are not trained
+    assert all(found[path].abs().max() == 0 for path in found.keys() - own.keys())  # parts of a fused layer that are not trained
     updates.assert_same(own, {path: found[path] for path in own})
 
 
@@ -98,9 +86,7 @@ def test_to_native_names_and_back_is_the_same_lora(make_network, settings):
     ours = make_network(**settings)._canonical()
     back = canonical(to_form(ours, "comfyui", "flux"), {})
     updates.assert_same(deltas(ours), deltas(back))
-    assert {layer.rank for layer in split(back).values()} == {
-        settings.get("rank", 4)
-    }  # and no larger than before
+    assert {layer.rank for layer in split(back).values()} == {settings.get("rank", 4)}  # and no larger than before
 
 
 def test_the_diffusers_form_and_back_is_the_same_update(make_network):
@@ -117,10 +103,7 @@ def test_every_layer_of_flux_has_a_native_name_and_comes_back(make_network):
     for name in linear:
         rule, position, numbers = find_diffusers(TABLES["flux"], name)
         native = rule.native.format(*numbers)
-        assert (
-            find_native(TABLES["flux"], native) == (rule, numbers)
-            and rule.parts[position].format(*numbers) == name
-        )
+        assert find_native(TABLES["flux"], native) == (rule, numbers) and rule.parts[position].format(*numbers) == name
 
 
 def test_the_last_modulation_changes_its_halves(make_network):
@@ -158,20 +141,14 @@ FLUX_SIZED = {
 @pytest.mark.parametrize("without", ["nothing", "proj_mlp"])
 def test_stock_diffusers_reads_the_native_file_of_a_lora_of_flux(tmp_path, alpha, without):
     """Its converter has the sizes of FLUX.1 written into it, so the LoRA has them too; compared on random inputs."""
-    layers = random_layers(
-        {path: shape for path, shape in FLUX_SIZED.items() if without not in path}, rank=2, alpha=alpha
-    )
+    layers = random_layers({path: shape for path, shape in FLUX_SIZED.items() if without not in path}, rank=2, alpha=alpha)
     save_file(to_form(join(layers), "comfyui", "flux"), tmp_path / "native.safetensors")
     read = split(FluxPipeline.lora_state_dict(tmp_path / "native.safetensors"))
     for path in {*layers, *read}:
         into = read[path].down.shape[1]
         probe = torch.randn(into, 3, generator=torch.Generator().manual_seed(1)) / into**0.5
         theirs = read[path].up @ (read[path].down @ probe)
-        ours = (
-            layers[path].up @ (layers[path].down @ probe) * layers[path].scale
-            if path in layers
-            else torch.zeros_like(theirs)
-        )
+        ours = layers[path].up @ (layers[path].down @ probe) * layers[path].scale if path in layers else torch.zeros_like(theirs)
         torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-6)
 
 
@@ -228,9 +205,7 @@ def test_a_layer_without_a_native_name_is_an_error_that_says_it(name):
 
 @pytest.mark.parametrize("name", ["double_blocks.0.img_attn.what", "layers.0.what.qkv"])
 def test_a_native_name_without_a_rule_is_an_error_that_says_it(name):
-    good = random_layers(
-        {"diffusion_model.double_blocks.0.img_attn.proj": (32, 32), f"diffusion_model.{name}": (32, 32)}
-    )
+    good = random_layers({"diffusion_model.double_blocks.0.img_attn.proj": (32, 32), f"diffusion_model.{name}": (32, 32)})
     with pytest.raises(JobError, match=f"The layer {name} has no rule"):
         canonical(join(good), {})
 
@@ -300,32 +275,22 @@ def test_kohyas_names_of_another_family_are_an_error(tmp_path):
 
 def test_a_scale_that_stands_only_in_the_header_is_found(make_network):
     """As stock diffusers saves a PEFT adapter."""
-    tensors = {
-        name: tensor for name, tensor in make_network()._canonical().items() if not name.endswith(".alpha")
-    }
+    tensors = {name: tensor for name, tensor in make_network()._canonical().items() if not name.endswith(".alpha")}
     header = {
         "lora_adapter_metadata": '{"transformer.lora_alpha": 8, "transformer.r": 4, "transformer.alpha_pattern": {"^transformer_blocks.0.attn.to_q": 2}}'
     }
     layers = split(canonical(tensors, header))
     assert layers["transformer.transformer_blocks.0.attn.to_q"].scale == 0.5
-    assert {
-        layer.scale
-        for path, layer in layers.items()
-        if "transformer.transformer_blocks.0.attn.to_q" not in path
-    } == {2.0}
+    assert {layer.scale for path, layer in layers.items() if "transformer.transformer_blocks.0.attn.to_q" not in path} == {2.0}
     with pytest.raises(JobError, match="not valid JSON"):
         canonical(tensors, {"lora_adapter_metadata": "{"})
 
 
 def test_layers_of_several_ranks_keep_their_scale_in_stock_diffusers(tmp_path):
-    layers = random_layers(
-        {f"transformer.transformer_blocks.0.attn.to_{x}": (32, 32) for x in "qk"}, rank=4, alpha=2
-    )
+    layers = random_layers({f"transformer.transformer_blocks.0.attn.to_{x}": (32, 32) for x in "qk"}, rank=4, alpha=2)
     layers |= random_layers({"transformer.transformer_blocks.0.attn.to_v": (32, 32)}, rank=6, alpha=3)
     tensors = join(layers)
-    save_file(
-        to_form(tensors, "diffusers", "flux"), tmp_path / "mixed.safetensors", adapter_metadata(tensors)
-    )
+    save_file(to_form(tensors, "diffusers", "flux"), tmp_path / "mixed.safetensors", adapter_metadata(tensors))
     pipe = tiny.flux()
     pipe.load_lora_weights(tmp_path / "mixed.safetensors")
     updates.assert_same(deltas(tensors), updates.of_module(pipe.transformer))

@@ -66,7 +66,9 @@ def by_hand(network) -> dict[str, torch.Tensor]:
             delta = (own["hada_w1_a"] @ own["hada_w1_b"]) * (own["hada_w2_a"] @ own["hada_w2_b"]) * alpha / own["hada_w1_b"].shape[0]
         elif any(name.startswith("lokr") for name in own):
             w1 = own["lokr_w1"]
-            w2, scale = (own["lokr_w2"], 1) if "lokr_w2" in own else (own["lokr_w2_a"] @ own["lokr_w2_b"], alpha / own["lokr_w2_b"].shape[0])
+            w2, scale = (
+                (own["lokr_w2"], 1) if "lokr_w2" in own else (own["lokr_w2_a"] @ own["lokr_w2_b"], alpha / own["lokr_w2_b"].shape[0])
+            )
             delta = torch.kron(w1.reshape(*w1.shape, *(1 for _ in w2.shape[2:])), w2) * scale
         else:
             down, up = own["lora_A.weight"].flatten(1), own["lora_B.weight"].flatten(1)
@@ -135,7 +137,9 @@ def test_a_fresh_one_changes_nothing_and_every_weight_learns(name):
     assert losses[-1] < losses[0]
     assert all(not torch.equal(first[key], now) for key, now in network.state_tensors().items())
     base = dict(Small().named_parameters())
-    assert all(torch.equal(base[key.replace(".base_layer", "")], weight) for key, weight in model.named_parameters() if not weight.requires_grad)
+    assert all(
+        torch.equal(base[key.replace(".base_layer", "")], weight) for key, weight in model.named_parameters() if not weight.requires_grad
+    )
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -240,7 +244,10 @@ def test_a_whole_lokr_has_a_scale_of_one_whatever_alpha_its_file_says(tmp_path):
 
 
 def test_an_alpha_that_differs_is_taken_into_the_weights(tmp_path):
-    for settings, other in ((Loha(rank=3, alpha=2), Loha(rank=3, alpha=6)), (KINDS["lokr with a rank"], Lokr(lokr_full_rank=False, rank=2, alpha=4, lokr_factor=2))):
+    for settings, other in (
+        (Loha(rank=3, alpha=2), Loha(rank=3, alpha=6)),
+        (KINDS["lokr with a rank"], Lokr(lokr_full_rank=False, rank=2, alpha=4, lokr_factor=2)),
+    ):
         one, two = on_flux(settings), on_flux(other, trained_weights=False)
         one.save(tmp_path / "one", {}, "fp32", "comfyui")
         two.load(tmp_path / "one")
@@ -309,7 +316,11 @@ def test_a_file_of_another_kind_is_refused_with_what_to_do(saved, wanted, messag
 
 def test_convolutions_of_3x3_are_trained_only_when_conv_says_so_and_with_its_rank():
     network = attach(Lora(rank=4, conv=2, conv_alpha=1), {"transformer": Small()}, ".*")
-    assert {name: network._layers[f"transformer.{name}"].r["default"] for name in ("first", "point", "wide")} == {"first": 4, "point": 4, "wide": 2}
+    assert {name: network._layers[f"transformer.{name}"].r["default"] for name in ("first", "point", "wide")} == {
+        "first": 4,
+        "point": 4,
+        "wide": 2,
+    }
     assert network._layers["transformer.wide"].scaling["default"] == 0.5 and network._layers["transformer.point"].scaling["default"] == 1
     assert "transformer.wide" not in attach(Lora(), {"transformer": Small()}, ".*")._layers
     assert network.idle == [] and on_flux(Lora(conv=4)).idle == ["network.conv"]  # FLUX has no such layer

@@ -75,12 +75,20 @@ SDXL_NAMES = {  # as ComfyUI's unet_to_diffusers has them
 def test_the_names_of_sdxl_are_these_and_those_of_sd_are_diffusers():
     tensors = tiny_lora(list(SDXL_NAMES))
     ends = ("lora_down.weight", "lora_up.weight", "alpha")
-    assert set(to_form(tensors, "kohya", "sdxl")) == {f"lora_unet_{name.replace('.', '_')}.{end}" for name in SDXL_NAMES.values() for end in ends}
+    assert set(to_form(tensors, "kohya", "sdxl")) == {
+        f"lora_unet_{name.replace('.', '_')}.{end}" for name in SDXL_NAMES.values() for end in ends
+    }
     assert set(to_form(tensors, "comfyui", "sdxl")) == {f"diffusion_model.{name}.{end}" for name in SDXL_NAMES.values() for end in ends}
-    old = tiny_lora(["down_blocks.3.resnets.0.conv1", "up_blocks.1.attentions.2.transformer_blocks.0.attn1.to_out.0", "up_blocks.0.upsamplers.0.conv"])
+    old = tiny_lora(
+        ["down_blocks.3.resnets.0.conv1", "up_blocks.1.attentions.2.transformer_blocks.0.attn1.to_out.0", "up_blocks.0.upsamplers.0.conv"]
+    )
     assert set(to_form(old, "kohya", "sd15")) == {
         f"lora_unet_{name}.{end}"
-        for name in ("down_blocks_3_resnets_0_conv1", "up_blocks_1_attentions_2_transformer_blocks_0_attn1_to_out_0", "up_blocks_0_upsamplers_0_conv")
+        for name in (
+            "down_blocks_3_resnets_0_conv1",
+            "up_blocks_1_attentions_2_transformer_blocks_0_attn1_to_out_0",
+            "up_blocks_0_upsamplers_0_conv",
+        )
         for end in ends
     }
     assert "diffusion_model.output_blocks.2.1.conv.alpha" in to_form(old, "comfyui", "sd15")
@@ -112,7 +120,9 @@ def test_stock_diffusers_finds_every_layer_of_a_unet_under_flat_names_of_both_ki
     assert back.keys() == ours.keys() and all(torch.equal(back[key], ours[key]) for key in ours)
 
 
-CLIP = [f"text_model.encoder.layers.{i}.{layer}" for i in (0, 11) for layer in ("self_attn.q_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")]
+CLIP = [
+    f"text_model.encoder.layers.{i}.{layer}" for i in (0, 11) for layer in ("self_attn.q_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
+]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +175,8 @@ def test_the_flat_names_of_flux_are_kohyas(make_network):
     flat = {
         f"lora_unet_{path.replace('.', '_')}.{end}"
         for path, _, end in (
-            (name.removeprefix("diffusion_model.").rsplit(".lora_", 1)[0].removesuffix(".alpha"), "", name.split(".")[-1]) for name in native
+            (name.removeprefix("diffusion_model.").rsplit(".lora_", 1)[0].removesuffix(".alpha"), "", name.split(".")[-1])
+            for name in native
         )
     }
     assert {name.rsplit(".", 1)[0].removesuffix(".lora_down").removesuffix(".lora_up") for name in to_form(ours, "kohya", "flux")} == {
@@ -216,7 +227,11 @@ def test_families_that_share_their_names_are_told_apart_by_what_is_expected():
 
 
 def test_what_a_table_does_not_have_is_refused():
-    for family, part, name in (("sdxl", "unet", "down_blocks.0.attentions.0.proj_in"), ("sd15", "unet", "conv_on"), ("sdxl", "text_encoder_3", CLIP[0])):
+    for family, part, name in (
+        ("sdxl", "unet", "down_blocks.0.attentions.0.proj_in"),
+        ("sd15", "unet", "conv_on"),
+        ("sdxl", "text_encoder_3", CLIP[0]),
+    ):
         with pytest.raises(JobError, match=f"The layer {part}.{name} has no name in kohya"):
             to_form(tiny_lora([name], part), "kohya", family)
     with pytest.raises(JobError, match="lora_te1_text_model_encoder_tiers_0_mlp_fc1 has no rule"):

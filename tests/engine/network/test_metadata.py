@@ -63,9 +63,7 @@ def test_captions_folders_and_times_stay_private_and_the_texts_are_the_same_each
 
 
 def test_without_trigger_and_alpha_nothing_is_made_up(family):
-    texts = describe_network(
-        job(trigger_word=None, network={"type": "lora", "rank": 8}, datasets=[{"path": "x"}]), family, 1
-    )
+    texts = describe_network(job(trigger_word=None, network={"type": "lora", "rank": 8}, datasets=[{"path": "x"}]), family, 1)
     assert "modelspec.trigger_phrase" not in texts and "None" not in texts.values()
     assert texts["ss_network_alpha"] == "8" and texts["modelspec.resolution"] == "1024x1024"
 

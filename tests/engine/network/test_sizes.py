@@ -24,7 +24,10 @@ def made(settings, seed=1):
     return network
 
 
-PATTERNS = {"rank_pattern": {r"single_transformer_blocks\.\d+\.attn\.to_q": 8, "attn.to_q": 2, "transformer.transformer_blocks.1.attn.to_v": 6}, "alpha_pattern": {"to_v": 3}}
+PATTERNS = {
+    "rank_pattern": {r"single_transformer_blocks\.\d+\.attn\.to_q": 8, "attn.to_q": 2, "transformer.transformer_blocks.1.attn.to_v": 6},
+    "alpha_pattern": {"to_v": 3},
+}
 RANKS = {
     "transformer.single_transformer_blocks.1.attn.to_q": (8, 1.0), "transformer.transformer_blocks.0.attn.to_q": (2, 1.0),
     "transformer.transformer_blocks.1.attn.to_v": (6, 0.5), "transformer.transformer_blocks.0.attn.to_v": (4, 0.75),
@@ -55,7 +58,9 @@ def test_a_file_keeps_every_size_and_stock_diffusers_reads_it(form, tmp_path):
     if form == "diffusers":
         other.load(tmp_path / "one.safetensors")
         for name, layer in network._layers.items():
-            torch.testing.assert_close(other._layers[name].get_delta_weight("default"), layer.get_delta_weight("default"), rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(
+                other._layers[name].get_delta_weight("default"), layer.get_delta_weight("default"), rtol=1e-4, atol=1e-6
+            )
         pipe = tiny.flux(layers=2)
         pipe.load_lora_weights(tmp_path / "one.safetensors")
         for name in RANKS:
@@ -87,7 +92,9 @@ def test_every_layer_that_can_carry_one_gets_one_where_it_is_asked_for(make_job,
 
 def test_a_layer_without_a_name_in_the_files_is_an_error_before_the_first_step(make_job, run):
     lines = {f"to_{name}": name for name in "qkv"}
-    network = attach(Lora(rank=2), {"transformer": torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in lines})}, ".*", family="flux")
+    network = attach(
+        Lora(rank=2), {"transformer": torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in lines})}, ".*", family="flux"
+    )
     with pytest.raises(JobError, match=r"The layer transformer\.to_q has no name in ComfyUI"):
         network.check_form("comfyui")
     network.check_form("diffusers")

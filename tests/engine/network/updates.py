@@ -17,10 +17,7 @@ def of_network(network) -> dict[str, Tensor]:
 def of_module(module: nn.Module) -> dict[str, Tensor]:
     """What the only adapter in a module adds, whoever put it there."""
     layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)}
-    return {
-        f"transformer.{name}": layer.get_delta_weight(layer.active_adapters[0])
-        for name, layer in layers.items()
-    }
+    return {f"transformer.{name}": layer.get_delta_weight(layer.active_adapters[0]) for name, layer in layers.items()}
 
 
 def by_comfyui(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,6 +76,4 @@ def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], toleranc
     assert one.keys() == other.keys(), sorted(one.keys() ^ other.keys())
     assert max(update.abs().max().item() for update in one.values()) > 0.01  # nothing is the same as nothing
     for path, update in one.items():
-        torch.testing.assert_close(
-            other[path], update, rtol=0, atol=tolerance, msg=lambda text, path=path: f"{path}: {text}"
-        )
+        torch.testing.assert_close(other[path], update, rtol=0, atol=tolerance, msg=lambda text, path=path: f"{path}: {text}")

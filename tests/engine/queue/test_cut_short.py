@@ -24,9 +24,7 @@ def test_an_engine_that_breaks_is_a_failed_run_with_its_traceback_and_the_line_g
     runner.submit(a_job("dogs"))
     wait_for(lambda: status(runner, "dogs") == "completed")
     (failed,) = events(runner, "cats")
-    assert (
-        status(runner, "cats") == "failed" and "libcudart" in failed.message and "Traceback" in failed.detail
-    )
+    assert status(runner, "cats") == "failed" and "libcudart" in failed.message and "Traceback" in failed.detail
 
 
 def test_a_log_that_cannot_be_written_ends_the_run_and_not_the_line(make: Make) -> None:

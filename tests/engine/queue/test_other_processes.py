@@ -40,9 +40,7 @@ def process(make: Make, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     other.wait()
 
 
-def test_a_run_of_another_process_is_seen_waited_for_and_stopped(
-    make: Make, process: subprocess.Popen[bytes]
-) -> None:
+def test_a_run_of_another_process_is_seen_waited_for_and_stopped(make: Make, process: subprocess.Popen[bytes]) -> None:
     runner = make()
     runner.submit(a_job("dogs", steps=2))
     time.sleep(1.2)
@@ -52,9 +50,7 @@ def test_a_run_of_another_process_is_seen_waited_for_and_stopped(
     assert status(runner, "cats") == "stopped" and process.wait(10) == 0
 
 
-def test_a_killed_run_is_interrupted_the_lane_is_free_and_it_can_be_resumed(
-    make: Make, process: subprocess.Popen[bytes]
-) -> None:
+def test_a_killed_run_is_interrupted_the_lane_is_free_and_it_can_be_resumed(make: Make, process: subprocess.Popen[bytes]) -> None:
     runner = make()
     runner.submit(a_job("dogs", steps=2))
     process.send_signal(signal.SIGKILL)

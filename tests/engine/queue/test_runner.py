@@ -18,9 +18,7 @@ from engine.jobs import Job
 from engine.runs.folder import RunFolder
 
 
-def test_a_run_goes_from_the_line_to_its_end_and_all_of_it_is_in_its_folder(
-    make: Make, tmp_path: Path
-) -> None:
+def test_a_run_goes_from_the_line_to_its_end_and_all_of_it_is_in_its_folder(make: Make, tmp_path: Path) -> None:
     runner = make()
     name = runner.submit(a_job("my cats", steps=3))
     assert name == "my_cats"

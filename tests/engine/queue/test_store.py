@@ -157,9 +157,7 @@ def test_of_many_processes_one_gets_the_run(queue: RunQueue) -> None:
     assert sorted(got) == ["", "", "", "a"]
 
 
-def test_runs_of_dead_workers_are_interrupted_and_others_are_not(
-    queue: RunQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_of_dead_workers_are_interrupted_and_others_are_not(queue: RunQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     me = identity()
     for name, kind, worker in (("mine", "train", me), ("gone", "generate", "here|0|0|0")):
         queue.enqueue(a_run(name, kind))
@@ -175,12 +173,7 @@ def test_a_run_taken_off_the_list_comes_back_when_it_is_lined_up(queue: RunQueue
     queue.enqueue(a_run("a"))
     queue.remove("a")
     queue.adopt(a_run("a", status="completed"))
-    assert (
-        queue.get("a") is None
-        and queue.runs() == []
-        and queue.names() == {"a"}
-        and queue.claim("train", "me") is None
-    )
+    assert queue.get("a") is None and queue.runs() == [] and queue.names() == {"a"} and queue.claim("train", "me") is None
     queue.enqueue(a_run("a"))
     assert queue.claim("train", "me").name == "a"
     queue.remove("a")

@@ -70,7 +70,11 @@ def test_the_page_shows_the_newest_samples_and_says_nothing_of_this_computer(fol
     facts = yaml.safe_load(head)
     sample = folder.list_samples()[-1].path.relative_to(folder.path).as_posix()
     assert facts["base_model"] == "black-forest-labs/FLUX.1-dev" and facts["instance_prompt"] == "zzz" and facts["license"] == "other"
-    assert facts["widget"] == [{"text": "zzz | late", "output": {"url": sample}}] and facts["pipeline_tag"] == "text-to-image" and "lora" in facts["tags"]
+    assert (
+        facts["widget"] == [{"text": "zzz | late", "output": {"url": sample}}]
+        and facts["pipeline_tag"] == "text-to-image"
+        and "lora" in facts["tags"]
+    )
     assert f"![zzz / late]({sample})" in body and "early" not in body and "| `cats.safetensors` | 20 |" in body
     assert "secret" not in text and str(folder.path) not in text
 
@@ -90,7 +94,10 @@ def test_weights_page_and_samples_are_uploaded_and_nothing_else(folder: RunFolde
     ("error", "told"),
     [
         (httpx.ConnectError("no route"), "the hub cannot be reached"),
-        (pushing.HfHubHTTPError("403 Forbidden", response=httpx.Response(403, request=httpx.Request("POST", "https://hub"))), "your token may not write there"),
+        (
+            pushing.HfHubHTTPError("403 Forbidden", response=httpx.Response(403, request=httpx.Request("POST", "https://hub"))),
+            "your token may not write there",
+        ),
     ],
 )
 def test_what_goes_wrong_with_an_upload_is_a_sentence(folder: RunFolder, hub: type[Hub], error: Exception, told: str) -> None:
@@ -116,7 +123,11 @@ def test_without_a_token_nothing_is_tried(folder: RunFolder, hub: type[Hub], mon
 
 def test_without_a_place_to_upload_to_the_command_that_names_one_is_told(folder: RunFolder, hub: type[Hub], monkeypatch) -> None:
     job = folder.job()
-    monkeypatch.setattr(pushing, "current_job", lambda _: job.model_copy(update={"save": job.save.model_copy(update={"hf_repo_id": None, "push_to_hub": False})}))
+    monkeypatch.setattr(
+        pushing,
+        "current_job",
+        lambda _: job.model_copy(update={"save": job.save.model_copy(update={"hf_repo_id": None, "push_to_hub": False})}),
+    )
     with pytest.raises(JobError, match=r"push cats --to owner/name"):
         pushing.push(folder)
     assert hub.asked == {}

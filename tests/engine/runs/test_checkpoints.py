@@ -73,12 +73,8 @@ def test_a_state_comes_back_as_it_was(folder: RunFolder) -> None:
         "list": [1, None, True, "ü"],
         "nested": {"a": {}},
     }
-    path = store.save(
-        7, False, lambda path: write_safetensors(path, tensors["weights"]), State(7, tensors, values)
-    )
-    assert path == folder.checkpoint_path(7) and torch.equal(
-        read_safetensors(path)["a"], tensors["weights"]["a"]
-    )
+    path = store.save(7, False, lambda path: write_safetensors(path, tensors["weights"]), State(7, tensors, values))
+    assert path == folder.checkpoint_path(7) and torch.equal(read_safetensors(path)["a"], tensors["weights"]["a"])
     loaded = CheckpointStore(folder, keep=2, keep_states=1).latest()
     assert loaded is not None and loaded.step == 7 and loaded.values == values
     assert loaded.tensors.keys() == tensors.keys()
@@ -122,9 +118,7 @@ def test_after_going_on_from_an_older_state_the_damaged_one_is_gone(folder: RunF
     ("keep", "keep_states", "kept", "kept_states"),
     [(2, 1, [3, 4], [4]), (5, 2, [1, 2, 3, 4], [3, 4]), (0, 1, [4], [4])],
 )
-def test_the_newest_are_kept(
-    folder: RunFolder, keep: int, keep_states: int, kept: list[int], kept_states: list[int]
-) -> None:
+def test_the_newest_are_kept(folder: RunFolder, keep: int, keep_states: int, kept: list[int], kept_states: list[int]) -> None:
     store = CheckpointStore(folder, keep, keep_states, framework="np")
     for step in range(1, 5):
         assert save(store, step).exists()
@@ -209,14 +203,9 @@ def test_a_disk_that_fills_up_during_a_save_leaves_the_older_files_and_says_what
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     command = [sys.executable, "-c", FULL, str(folder.path), str(weights), str(state), writer]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert (
-        "The disk is full: step 20 could not be saved" in result.stderr
-        and "Free 1 MB there, or choose another" in result.stderr
-    )
+    assert "The disk is full: step 20 could not be saved" in result.stderr and "Free 1 MB there, or choose another" in result.stderr
     if weights == 1:
-        before[folder.checkpoint_path(20)] = folder.checkpoint_path(
-            20
-        ).read_bytes()  # whole weights, without a state
+        before[folder.checkpoint_path(20)] = folder.checkpoint_path(20).read_bytes()  # whole weights, without a state
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
     assert not list(folder.path.rglob(".*")) and store.latest().step == 10
 
@@ -271,15 +260,11 @@ def test_twelve_kills_leave_whole_files_and_the_newest_state(folder: RunFolder) 
     moments, reached = random.Random(0), 0
     waits = [0, 1, 3, 0, 2, 5, 1, 0, 4, 2, 1, 3]
     for saves in waits:
-        process = subprocess.Popen(
-            [sys.executable, "-c", LOOP, str(folder.path)], stdout=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen([sys.executable, "-c", LOOP, str(folder.path)], stdout=subprocess.PIPE, text=True)
         assert process.stdout
         assert int(process.stdout.readline()) >= reached  # what was told to be saved is where it goes on
         said = [int(process.stdout.readline()) for _ in range(saves)]
-        reader = threading.Thread(
-            target=lambda p=process, s=said: s.extend(int(line) for line in p.stdout if line.endswith("\n"))
-        )
+        reader = threading.Thread(target=lambda p=process, s=said: s.extend(int(line) for line in p.stdout if line.endswith("\n")))
         reader.start()
         time.sleep(moments.uniform(0.0, 0.05))
         process.send_signal(signal.SIGKILL)
@@ -291,10 +276,7 @@ def test_twelve_kills_leave_whole_files_and_the_newest_state(folder: RunFolder) 
         state = CheckpointStore(folder, keep=2, keep_states=1, framework="np").latest()
         assert state is not None or reached == 0
         if state:
-            assert (
-                state.step >= reached
-                and state.tensors["optimizer"]["w"][0] == state.step == state.values["step"]
-            )
+            assert state.step >= reached and state.tensors["optimizer"]["w"][0] == state.step == state.values["step"]
     assert reached >= sum(waits)
 
 
@@ -369,9 +351,7 @@ print(kills)
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
 def test_a_kill_before_each_single_file_operation_of_a_save_leaves_whole_files(folder: RunFolder) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", EVERY_MOMENT, str(folder.path)], capture_output=True, text=True
-    )
+    result = subprocess.run([sys.executable, "-c", EVERY_MOMENT, str(folder.path)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 40
 
@@ -385,7 +365,9 @@ def test_what_is_saved_beside_the_weights_goes_with_them(folder: RunFolder) -> N
 
     store = CheckpointStore(folder, keep=1, keep_states=1, framework="np")
     for step in (1, 2, 3):
-        assert store.save(step, step == 3, write, a_state(step)).name == ("cats.safetensors" if step == 3 else f"cats_{step:09d}.safetensors")
+        assert store.save(step, step == 3, write, a_state(step)).name == (
+            "cats.safetensors" if step == 3 else f"cats_{step:09d}.safetensors"
+        )
     names = sorted(path.name for path in folder.path.glob("*.safetensors"))
     assert names == ["cats.safetensors", "cats_000000002.safetensors", "cats_000000002_embedding.safetensors", "cats_embedding.safetensors"]
     assert [path.name for path in folder.files_of(folder.checkpoints()[-1])] == ["cats.safetensors", "cats_embedding.safetensors"]

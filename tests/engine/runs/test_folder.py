@@ -104,10 +104,7 @@ def test_after_half_a_line_of_a_killed_process_a_new_line_begins(tmp_path: Path)
 def test_checkpoints_come_in_order_and_the_final_one_last(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, a_job("my.run"))
     assert folder.checkpoints() == []
-    assert (
-        folder.checkpoint_path(5).name == "my.run_000000005.safetensors"
-        and folder.final_path.name == "my.run.safetensors"
-    )
+    assert folder.checkpoint_path(5).name == "my.run_000000005.safetensors" and folder.final_path.name == "my.run.safetensors"
     for step in (20, 5):
         folder.checkpoint_path(step).touch()
     (folder.path / "my.run_000000010").mkdir()  # a whole model

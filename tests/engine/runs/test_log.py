@@ -34,9 +34,7 @@ def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
         b"",
         b'{"kind":"step","step":"x"}',
     ]
-    log.write_bytes(
-        b"\n".join([*strange, dump_event(good[0]) + dump_event(good[1]), *strange, dump_event(good[2])])
-    )
+    log.write_bytes(b"\n".join([*strange, dump_event(good[0]) + dump_event(good[1]), *strange, dump_event(good[2])]))
     events, offset = follow(log)
     assert events == good and offset == log.stat().st_size
     assert last_event(log) == good[2]

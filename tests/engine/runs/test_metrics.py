@@ -19,7 +19,12 @@ def step(number: int) -> Step:
 
 def test_a_row_holds_the_figures_of_a_step_exactly_and_measurements_have_rows_of_their_own(tmp_path):
     path = tmp_path / "metrics.csv"
-    events = [Phase(name="Training"), step(1), Measured(step=1, name="validation loss", value=0.1), Measured(step=1, name="psnr", value=3.0)]
+    events = [
+        Phase(name="Training"),
+        step(1),
+        Measured(step=1, name="validation loss", value=0.1),
+        Measured(step=1, name="psnr", value=3.0),
+    ]
     assert list(kept(path, events, 0)) == events
     with path.open(newline="") as file:
         rows = list(csv.reader(file))
@@ -62,4 +67,8 @@ def test_rows_of_an_older_program_keep_what_they_have(tmp_path):
     path.write_text("step,time,loss,lr,seconds,memory,validation\n1,1001.0,0.5,0.0001,0.5,7,\n1,1001.0,,,,,0.25\n")
     list(kept(path, [step(2)], 1))
     rows = read_metrics(path)
-    assert [(row["step"], row["loss"][:3], row["validation"], row["tflops"]) for row in rows] == [("1", "0.5", "", ""), ("1", "", "0.25", ""), ("2", "0.2", "", "")]
+    assert [(row["step"], row["loss"][:3], row["validation"], row["tflops"]) for row in rows] == [
+        ("1", "0.5", "", ""),
+        ("1", "", "0.25", ""),
+        ("2", "0.2", "", ""),
+    ]

@@ -53,9 +53,7 @@ def test_two_processes_write_equal_bytes_for_equal_content(tmp_path: Path) -> No
     ],
 )
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3), (0, 4)])
-def test_the_library_reads_what_was_written(
-    tmp_path: Path, dtype: torch.dtype, shape: tuple[int, ...]
-) -> None:
+def test_the_library_reads_what_was_written(tmp_path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     tensor = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(10).to(dtype)
     metadata = {"b": 'a "quoted" text\n', "a": "é 😀 \x01 \\", "c": ""}
     path = tmp_path / "x.safetensors"
@@ -77,9 +75,7 @@ def test_a_strided_tensor_is_written_in_its_order(tmp_path: Path) -> None:
     grid = np.arange(12, dtype=np.float32).reshape(3, 4)
     for written, framework in (({"w": torch.from_numpy(grid).t()}, "pt"), ({"w": grid.T}, "np")):
         write_safetensors(tmp_path / "x.safetensors", written)
-        assert np.array_equal(
-            np.asarray(read_safetensors(tmp_path / "x.safetensors", framework)["w"]), grid.T
-        )
+        assert np.array_equal(np.asarray(read_safetensors(tmp_path / "x.safetensors", framework)["w"]), grid.T)
 
 
 def test_what_was_read_lives_on_without_the_file(tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ from engine.runs.folder import RunFolder
 
 
 def job_of(**logging) -> TrainJob:
-    data = {"name": "cat", "model": {"name_or_path": "black-forest-labs/FLUX.1-dev"}, "datasets": [{"path": "/secret/pictures"}], "logging": logging}
+    data = {
+        "name": "cat",
+        "model": {"name_or_path": "black-forest-labs/FLUX.1-dev"},
+        "datasets": [{"path": "/secret/pictures"}],
+        "logging": logging,
+    }
     return load_job(data)
 
 
@@ -60,8 +65,15 @@ def test_tensorboard_gets_figures_and_samples_under_the_name_of_the_run(folder, 
     found = events_in(home / "boards" / "cat")
     figures = {key: value.simple_value for key, value in found.items() if not key[0].startswith("samples")}
     assert [figures["train/loss", step] for step in (1, 2, 3)] == pytest.approx([1, 1 / 2, 1 / 3])
-    assert figures["train/lr", 3] == pytest.approx(1e-4) and figures["validation/loss", 3] == 0.25 and figures["validation/CLIP-I", 3] == 0.75
-    assert (figures["speed/pictures_per_second", 3], figures["speed/tflops", 3], figures["speed/share_of_peak", 3], figures["speed/forward", 3]) == (0.5, 3, 0.25, 1.5)
+    assert (
+        figures["train/lr", 3] == pytest.approx(1e-4) and figures["validation/loss", 3] == 0.25 and figures["validation/CLIP-I", 3] == 0.75
+    )
+    assert (
+        figures["speed/pictures_per_second", 3],
+        figures["speed/tflops", 3],
+        figures["speed/share_of_peak", 3],
+        figures["speed/forward", 3],
+    ) == (0.5, 3, 0.25, 1.5)
     picture = found["samples/00", 3].image
     assert (picture.width, picture.height) == (32, 16)
     assert any(b"a cat" in value.tensor.string_val[0] for (tag, _), value in found.items() if tag.startswith("samples/00/text"))
@@ -117,7 +129,9 @@ def test_one_that_fails_is_told_once_and_nothing_else_changes(folder, monkeypatc
 def test_a_folder_that_cannot_be_written_is_told_in_words(folder, tmp_path):
     (tmp_path / "file").touch()
     told = [event for event in trackers.tracked(story(), job_of(log_dir=str(tmp_path / "file")), folder, 0) if event.kind == "warned"]
-    assert [event.message for event in told] == [f"TensorBoard gets nothing more of this run: not a directory: {tmp_path / 'file' / 'cat'}."]
+    assert [event.message for event in told] == [
+        f"TensorBoard gets nothing more of this run: not a directory: {tmp_path / 'file' / 'cat'}."
+    ]
 
 
 class Slow(trackers.Tracker):
@@ -137,7 +151,9 @@ def test_one_that_is_slow_keeps_nobody_waiting_but_for_a_moment_at_the_end(folde
     begun = time.perf_counter()
     told = list(trackers.tracked(story(10), job_of(), folder, 0))
     assert time.perf_counter() - begun < 2.5
-    assert [event.message for event in told if event.kind == "warned"] == ["Slow gets nothing more of this run: it did not take everything within 0 seconds."]
+    assert [event.message for event in told if event.kind == "warned"] == [
+        "Slow gets nothing more of this run: it did not take everything within 0 seconds."
+    ]
     begun = time.perf_counter()
     told = list(trackers.tracked(story(100), job_of(), folder, 0))
     assert time.perf_counter() - begun < 2.5 and next(event.message for event in told if event.kind == "warned").endswith("it is too slow.")
@@ -200,7 +216,11 @@ def test_trackio_keeps_a_run_on_this_computer(folder, tmp_path, monkeypatch):
     assert not [event for event in told if event.kind == "warned"]
     with sqlite3.connect(tmp_path / "trackio" / "films.db") as base:
         rows = list(base.execute("select step, metrics from metrics where run_name = 'cat' order by step"))
-    assert {step for step, _ in rows} == {1, 2, 3} and any(b"train/loss" in text for _, text in rows) and any(b"samples/00" in text for _, text in rows)
+    assert (
+        {step for step, _ in rows} == {1, 2, 3}
+        and any(b"train/loss" in text for _, text in rows)
+        and any(b"samples/00" in text for _, text in rows)
+    )
 
 
 def test_a_name_stands_for_one_run_alone(folder):

@@ -19,7 +19,9 @@ from engine.runtime.quantize import quantize
 CPU = torch.device("cpu")
 
 
-def learnt(fraction: float, kind: str | None = None, checkpointing: bool = False, dtype: torch.dtype = torch.float32, compute: bool = False):
+def learnt(
+    fraction: float, kind: str | None = None, checkpointing: bool = False, dtype: torch.dtype = torch.float32, compute: bool = False
+):
     """The answer, and the gradients of a LoRA on a model of which that share is offloaded."""
     pipe = tiny.flux(layers=2)
     pipe.transformer.to(dtype)

@@ -155,7 +155,7 @@ def as_original(pipe) -> dict[str, torch.Tensor]:
             return f"{outside[head]}.{tail}"
         kind, *rest = name.split(".")
         if kind == "mid_block":
-            place = f"middle_block.{ {('resnets', '0'): 0, ('attentions', '0'): 1, ('resnets', '1'): 2}[rest[0], rest[1]]}"
+            place = f"middle_block.{ {('resnets', '0'): 0, ('attentions', '0'): 1, ('resnets', '1'): 2}[rest[0], rest[1]] }"
             what, inside = rest[0], rest[2:]
         else:
             block, what, layer, *inside = rest
@@ -269,7 +269,11 @@ def test_what_another_place_gives_is_not_downloaded_with_the_base(base, other, m
     open_family(ModelSection(name_or_path="some/base", revision="v1"), torch.float32)
     assert fetched == [("some/base", "v1", set())] and asked == ["model_index.json"]
     section = ModelSection(
-        name_or_path=str(other / TRANSFORMER), extras_name_or_path="some/base", revision="v1", vae_path=str(other), te_name_or_path=str(other)
+        name_or_path=str(other / TRANSFORMER),
+        extras_name_or_path="some/base",
+        revision="v1",
+        vae_path=str(other),
+        te_name_or_path=str(other),
     )
     family = open_family(section, torch.float32)
     assert fetched[1] == ("some/base", None, {"transformer", "vae"})

@@ -70,7 +70,9 @@ def files(home):
 
 
 @pytest.mark.parametrize("kind", CLOSE)
-def test_a_lora_learns_on_quantized_layers_almost_as_on_plain_ones_and_after_a_start_from_the_cache_exactly_so(base, kind, monkeypatch, files):
+def test_a_lora_learns_on_quantized_layers_almost_as_on_plain_ones_and_after_a_start_from_the_cache_exactly_so(
+    base, kind, monkeypatch, files
+):
     plain = gradients(loaded(base)[0])
     family, warnings = loaded(base, quantize=True, qtype=kind)
     assert warnings == [] and quantized_names(family.denoiser) == set(choose_layers(tiny.flux().transformer, (), ()))

@@ -103,7 +103,9 @@ def test_a_lora_learns_on_them_without_an_adapter_too_and_after_a_start_from_the
 
 def test_layers_that_do_not_divide_stay_as_they_are_and_are_told(wide):
     family, warnings = loaded(wide, quantize=True, qtype="uint4")
-    assert any("transformer.x_embedder could not be quantized to uint4: its 4 inputs do not divide by 64" in one.message for one in warnings)
+    assert any(
+        "transformer.x_embedder could not be quantized to uint4: its 4 inputs do not divide by 64" in one.message for one in warnings
+    )
     every = choose_layers(loaded(wide)[0].denoiser, (), ())
     assert quantized_names(family.denoiser) == {name for name, layer in every.items() if layer.in_features % 64 == 0}
 

@@ -35,19 +35,13 @@ def drawn(base, tmp_path):
 def test_each_lora_is_a_column_and_the_base_is_the_first(make_job, run, tmp_path, drawn):
     run(make_job(train__steps=20, train__lr=5e-2, sample__sample_every=None))
     lora = str(tmp_path / "out" / "tiny" / "tiny.safetensors")
-    events, folder = drawn(
-        loras=[{"path": lora, "label": "full"}, {"path": lora, "strength": 0.0, "label": "none"}]
-    )
+    events, folder = drawn(loras=[{"path": lora, "label": "full"}, {"path": lora, "strength": 0.0, "label": "none"}])
     samples = [e for e in events if e.kind == "sampled"]
-    assert [(e.column, e.prompt) for e in samples] == [
-        (c, p) for c in ("base", "full", "none") for p in ("a", "b")
-    ]
+    assert [(e.column, e.prompt) for e in samples] == [(c, p) for c in ("base", "full", "none") for p in ("a", "b")]
     assert events[-1].kind == "finished"
     picture = {(e.column, e.prompt): numpy.asarray(Image.open(folder.path / e.path), int) for e in samples}
     assert abs(picture["base", "a"] - picture["full", "a"]).max() > 8
-    assert (picture["base", "a"] == picture["none", "a"]).all(), (
-        "strength 0 is the base, and nothing of the LoRA before it is left"
-    )
+    assert (picture["base", "a"] == picture["none", "a"]).all(), "strength 0 is the base, and nothing of the LoRA before it is left"
     assert read_settings(folder.path / samples[2].path)["lora"] == "full"
 
 

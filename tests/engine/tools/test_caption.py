@@ -93,7 +93,9 @@ def test_a_caption_in_a_json_or_in_metadata_is_one_that_is_there(photos, tmp_pat
 def test_a_preview_shows_the_first_and_writes_nothing(photos, tmp_path) -> None:
     before = contents(photos)
     events = done(run(tmp_path / "out", kind="caption", path=str(photos), captioner=NAMES, preview=2))
-    assert captions(events) == {"at sea/Boat.webp": "Boat", "b.jpg": "b"} and not any(event.written for event in events if event.kind == "captioned")
+    assert captions(events) == {"at sea/Boat.webp": "Boat", "b.jpg": "b"} and not any(
+        event.written for event in events if event.kind == "captioned"
+    )
     assert contents(photos) == before
 
 
@@ -111,7 +113,9 @@ def test_a_template_fills_in_names_and_leaves_the_trigger_for_the_training(photo
     assert captions(events) == {"at sea/Boat.webp": "[trigger] Boat in at sea \\1"}
 
 
-@pytest.mark.parametrize(("name", "words"), [("red_car-02", "red car"), ("IMG 7.a", "IMG a"), ("2024", ""), ("süß__1", "süß"), ("a1b", "a1b")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("red_car-02", "red car"), ("IMG 7.a", "IMG a"), ("2024", ""), ("süß__1", "süß"), ("a1b", "a1b")]
+)
 def test_a_name_becomes_words(name, words) -> None:
     assert words_of(name) == words
 
@@ -132,9 +136,18 @@ def describe(section, photos: Path, size: int) -> list[str]:
 
 
 MODELS = {
-    "florence2": (lookers.florence2, lambda folder, **keys: Florence2(type="florence2", model_name_or_path=str(folder), max_new_tokens=8, **keys)),
-    "qwen2.5": (lookers.qwen2_5_vl, lambda folder, **keys: QwenVl(type="qwen_vl", model_name_or_path=str(folder), max_new_tokens=8, **keys)),
-    "qwen3": (lookers.qwen3_vl_folder, lambda folder, **keys: QwenVl(type="qwen_vl", model_name_or_path=str(folder), max_new_tokens=8, **keys)),
+    "florence2": (
+        lookers.florence2,
+        lambda folder, **keys: Florence2(type="florence2", model_name_or_path=str(folder), max_new_tokens=8, **keys),
+    ),
+    "qwen2.5": (
+        lookers.qwen2_5_vl,
+        lambda folder, **keys: QwenVl(type="qwen_vl", model_name_or_path=str(folder), max_new_tokens=8, **keys),
+    ),
+    "qwen3": (
+        lookers.qwen3_vl_folder,
+        lambda folder, **keys: QwenVl(type="qwen_vl", model_name_or_path=str(folder), max_new_tokens=8, **keys),
+    ),
     "blip": (lookers.blip, lambda folder, **keys: Blip(type="blip", model_name_or_path=str(folder), max_new_tokens=8, **keys)),
 }
 
@@ -149,13 +162,18 @@ def test_a_model_says_the_same_of_a_picture_alone_and_among_others(name, photos,
 
 def test_a_model_that_takes_instructions_answers_to_them(photos, tmp_path) -> None:
     folder = lookers.qwen2_5_vl(tmp_path / "model")
-    asked = [describe(MODELS["qwen2.5"][1](folder, caption_prompt=prompt), photos, 1) for prompt in ("what is it?", "describe all but the person")]
+    asked = [
+        describe(MODELS["qwen2.5"][1](folder, caption_prompt=prompt), photos, 1)
+        for prompt in ("what is it?", "describe all but the person")
+    ]
     assert asked[0] != asked[1]
 
 
 def test_florence_is_asked_for_as_much_as_the_job_says(photos, tmp_path) -> None:
     folder = lookers.florence2(tmp_path / "model")
-    said = {detail: tuple(describe(MODELS["florence2"][1](folder, detail=detail), photos, 3)) for detail in ("caption", "more_detailed_caption")}
+    said = {
+        detail: tuple(describe(MODELS["florence2"][1](folder, detail=detail), photos, 3)) for detail in ("caption", "more_detailed_caption")
+    }
     assert len(set(said.values())) == 2
 
 
@@ -205,7 +223,10 @@ def test_the_folder_with_models_is_looked_into(photos, tmp_path) -> None:
 
 def test_a_model_that_is_not_here_is_one_sentence_with_what_to_do(photos, tmp_path) -> None:
     told = failure(run(tmp_path / "out", kind="caption", path=str(photos), captioner={"type": "florence2"}, in_place=True))
-    assert told.startswith("florence-community/Florence-2-large is not on this computer, and the hub cannot be reached.") and "captioner template" in told
+    assert (
+        told.startswith("florence-community/Florence-2-large is not on this computer, and the hub cannot be reached.")
+        and "captioner template" in told
+    )
     assert "Starter" not in told
 
 
@@ -239,8 +260,6 @@ def test_every_offered_captioner_has_a_function_and_a_class_of_transformers() ->
     for info in CAPTIONERS:
         assert bool(info.model_name_or_path) == bool(info.class_name) == bool(info.licence) == (info.size_gb > 0)
         assert not info.class_name or hasattr(transformers, info.class_name)
-
-
 
 
 def test_the_check_before_a_run_finds_what_the_run_would(photos) -> None:

@@ -50,7 +50,10 @@ def test_canny_draws_the_outline_one_pixel_wide_and_nothing_else() -> None:
 def test_a_faint_edge_is_kept_only_where_it_goes_on_from_a_clear_one() -> None:
     fading = np.zeros((40, 100), dtype=np.uint8)
     fading[20:] = np.linspace(255, 30, 100)  # an edge that is clear on the left and faint on the right
-    lengths = [(np.asarray(canny(Image.fromarray(fading), low, high)) > 0).any(axis=0).sum() for low, high in ((0.05, 0.4), (0.4, 0.4), (0.05, 0.99))]
+    lengths = [
+        (np.asarray(canny(Image.fromarray(fading), low, high)) > 0).any(axis=0).sum()
+        for low, high in ((0.05, 0.4), (0.4, 0.4), (0.05, 0.99))
+    ]
     assert lengths[0] > 95 and 20 < lengths[1] < 70 and lengths[2] == 0
 
 

@@ -66,7 +66,10 @@ def test_undo_leaves_alone_what_was_changed_since_and_what_is_elsewhere(data, tm
 def test_only_captions_in_the_folder_of_the_job_are_taken_back(data, tmp_path) -> None:
     done(run(tmp_path / "out", kind="edit_captions", path=str(data), edits=[PREFIX], in_place=True))
     events = done(run(tmp_path / "back", kind="edit_captions", path=str(data / "in"), undo=str(tmp_path / "out/run")))
-    assert "outside" in warnings(events) and ((data / "a.txt").read_text(), (data / "in/c.txt").read_text()) == ("zzz, a photo of a cat", "a Photo of mud")
+    assert "outside" in warnings(events) and ((data / "a.txt").read_text(), (data / "in/c.txt").read_text()) == (
+        "zzz, a photo of a cat",
+        "a Photo of mud",
+    )
 
 
 def test_what_a_run_wrote_in_a_data_set_of_the_app_is_taken_back_there(data, home, tmp_path) -> None:
@@ -78,7 +81,11 @@ def test_what_a_run_wrote_in_a_data_set_of_the_app_is_taken_back_there(data, hom
     assert [step.what for step in undo_steps(own)] == ["Captions changed", "Captions written: file_name"]
     (own / "b.txt").write_text("by hand")
     [kept] = undo(own).kept
-    assert "b.txt was changed since" in kept.message and (own / "b.txt").read_text() == "by hand" and (own / "silent.txt").read_text() == "silent"
+    assert (
+        "b.txt was changed since" in kept.message
+        and (own / "b.txt").read_text() == "by hand"
+        and (own / "silent.txt").read_text() == "silent"
+    )
     done(run(tmp_path / "back", kind="edit_captions", path=str(own), undo=str(tmp_path / "one/run")))
     assert {name: text for name, text in contents(own).items() if not name.startswith(".undo")} == before | {"b.txt": b"by hand"}
 

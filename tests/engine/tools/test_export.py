@@ -29,9 +29,7 @@ def deltas(path) -> dict[str, torch.Tensor]:
         ("comfyui", "comfyui"),
     ],
 )
-def test_an_exported_file_has_the_form_and_the_same_update_and_metadata(
-    files, updates, tmp_path, source, form
-):
+def test_an_exported_file_has_the_form_and_the_same_update_and_metadata(files, updates, tmp_path, source, form):
     target = tmp_path / "new" / "exported.safetensors"
     before = files[source].read_bytes()
     assert export_lora(files[source], target, form) == target

@@ -47,7 +47,9 @@ def updates() -> dict[str, torch.Tensor]:
     """What each layer has learned; of different sizes, so that ranks differ by values too."""
     weights = dict(tiny.flux().transformer.named_parameters())
     return {
-        name: noise(weights[f"{name}.weight"].shape[0], rank, seed=index) @ noise(rank, weights[f"{name}.weight"].shape[1], seed=index + 50) * 0.02
+        name: noise(weights[f"{name}.weight"].shape[0], rank, seed=index)
+        @ noise(rank, weights[f"{name}.weight"].shape[1], seed=index + 50)
+        * 0.02
         for index, (name, rank) in enumerate(LAYERS.items())
     }
 
@@ -204,7 +206,9 @@ def test_text_encoders_are_in_the_file_where_the_family_has_loras_of_them(tmp_pa
         weight.add_(noise(*weight.shape) * 0.1)
     other = tiny.save(pipe, tmp_path / "tuned", family="sd15")
     done(extract(tmp_path, base, other, linear=4))
-    assert {name.split(".")[0] for name in load_file(tmp_path / "run" / "run.safetensors")} == {"lora_te_text_model_encoder_layers_0_self_attn_q_proj"}
+    assert {name.split(".")[0] for name in load_file(tmp_path / "run" / "run.safetensors")} == {
+        "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
+    }
     assert "do not differ" in failure(extract(tmp_path / "without", base, other, extract_text_encoder=False))
 
 
@@ -285,9 +289,22 @@ def test_it_can_be_checked_before_it_runs(base, tuned):
 
 def test_ai_toolkits_extract_job_is_taken_over():
     process = {"type": "locon", "filename": "[name]_64.safetensors", "mode": "ratio", "linear": 0.2, "use_sparse_bias": True}
-    config = {"name": "mine", "base_model": "a.safetensors", "extract_model": "b.safetensors", "output_folder": "/out", "is_v2": True, "device": "cpu"}
+    config = {
+        "name": "mine",
+        "base_model": "a.safetensors",
+        "extract_model": "b.safetensors",
+        "output_folder": "/out",
+        "is_v2": True,
+        "device": "cpu",
+    }
     job, notes = load_job_with_notes({"job": "extract", "config": {**config, "dtype": "float16", "process": [process]}})
-    assert (job.kind, job.name, job.model.name_or_path, job.model.arch, job.extract_model) == ("extract", "mine", "a.safetensors", "sd2", "b.safetensors")
+    assert (job.kind, job.name, job.model.name_or_path, job.model.arch, job.extract_model) == (
+        "extract",
+        "mine",
+        "a.safetensors",
+        "sd2",
+        "b.safetensors",
+    )
     assert (job.mode, job.linear, job.conv, job.dtype, job.all_layers, job.format) == ("ratio", 0.2, 0.5, "fp16", True, "kohya")
     assert len(notes) == 2 and "use_sparse_bias" in notes[0].message and "filename" in notes[1].message
     plain, _ = load_job_with_notes({"job": "extract", "config": {**config, "process": [{"type": "lora", "linear": 4, "conv": 4}]}})

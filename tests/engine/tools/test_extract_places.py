@@ -29,7 +29,9 @@ def learn(module: torch.nn.Module, words: str, seed: int = 0) -> dict[str, torch
     with torch.no_grad():
         for index, (name, weight) in enumerate(module.named_parameters()):
             if re.search(words, name) and weight.ndim == 2:
-                updates[name.removesuffix(".weight")] = update = noise(len(weight), 2, seed=seed + index) @ noise(2, weight.shape[1], seed=seed + index + 500) * 0.03
+                updates[name.removesuffix(".weight")] = update = (
+                    noise(len(weight), 2, seed=seed + index) @ noise(2, weight.shape[1], seed=seed + index + 500) * 0.03
+                )
                 weight.add_(update)
     assert updates
     return updates
@@ -60,7 +62,13 @@ def test_single_files_in_the_original_layout_give_what_was_learned(tmp_path, ori
     save_file(as_comfyui_has_it(pipe.transformer.state_dict()), tmp_path / "tuned.safetensors")
     base = tmp_path / "base.safetensors" if original in ("base", "both") else folder
     other = tmp_path / "tuned.safetensors" if original in ("tuned", "both") else other
-    extract(tmp_path / "out", base, other, model={"extras_name_or_path": str(folder), "arch": "zimage"} if base != folder else {}, format="diffusers")
+    extract(
+        tmp_path / "out",
+        base,
+        other,
+        model={"extras_name_or_path": str(folder), "arch": "zimage"} if base != folder else {},
+        format="diffusers",
+    )
     same(found(tmp_path / "out" / "run" / "run.safetensors", "zimage"), updates)
 
 

@@ -44,9 +44,7 @@ def test_the_norms_are_those_of_the_whole_matrices_in_the_order_of_the_model(fil
     assert list(blocks) == [f"{single}.2", f"{single}.10", f"{double}.0", f"{double}.1"]
     qkv = [f"{double}.{{}}.attn.to_{x}" for x in "qkv"]
     assert blocks[f"{double}.0"] == pytest.approx(norms(updates, *(name.format(0) for name in qkv)), rel=1e-5)
-    assert blocks[f"{double}.1"] == pytest.approx(
-        norms(updates, *(name.format(1) for name in qkv), f"{double}.1.ff.net.2"), rel=1e-5
-    )
+    assert blocks[f"{double}.1"] == pytest.approx(norms(updates, *(name.format(1) for name in qkv), f"{double}.1.ff.net.2"), rel=1e-5)
     assert blocks[f"{single}.10"] == pytest.approx(norms(updates, f"{single}.10.proj_out"), rel=1e-5)
 
 
@@ -66,9 +64,7 @@ def test_the_report_is_json_and_comes_back(files):
 )
 def test_a_lora_of_a_family_that_is_not_known_is_still_described(tmp_path, path, ends, block):
     tensors = {f"{path}.{ends[0]}": torch.ones(2, 8), f"{path}.{ends[1]}": torch.ones(8, 2)}
-    save_file(
-        {name: tensor.to(torch.float16) for name, tensor in tensors.items()}, tmp_path / "a.safetensors"
-    )
+    save_file({name: tensor.to(torch.float16) for name, tensor in tensors.items()}, tmp_path / "a.safetensors")
     report = inspect_lora(tmp_path / "a.safetensors")
     assert (report.family, report.base, report.trigger, report.steps) == (None, None, None, None)
     assert report.dtype == "float16" and report.blocks == [(block, 16.0)]  # 8 times 8 twos

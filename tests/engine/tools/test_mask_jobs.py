@@ -91,7 +91,10 @@ def pictures(data) -> list[Image.Image]:
 def test_clipseg_finds_what_the_stock_model_finds_and_several_words_find_all_of_it(pictures, tmp_path) -> None:
     folder = lookers.clipseg(tmp_path / "model")
     model = transformers.CLIPSegForImageSegmentation.from_pretrained(folder).eval()
-    reader, images = transformers.AutoTokenizer.from_pretrained(folder), transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    reader, images = (
+        transformers.AutoTokenizer.from_pretrained(folder),
+        transformers.AutoImageProcessor.from_pretrained(folder, backend="pil"),
+    )
 
     def stock(picture: Image.Image, word: str) -> np.ndarray:
         with torch.no_grad():
@@ -115,7 +118,9 @@ def test_fixed_names_are_found_by_segformer_and_mask2former(pictures, tmp_path) 
     wall = person.model_copy(update={"labels": ["wall"]})
     assert all(np.asarray(mask).max() == 0 for mask in open_segments(wall)(pictures))
     universal = Labels(type="labels", model_name_or_path=str(lookers.mask2former(tmp_path / "mask2former")), labels=["wall", "person"])
-    assert [(mask.size, np.asarray(mask).min()) for mask in open_segments(universal)(pictures)] == [(picture.size, 255) for picture in pictures]
+    assert [(mask.size, np.asarray(mask).min()) for mask in open_segments(universal)(pictures)] == [
+        (picture.size, 255) for picture in pictures
+    ]
 
 
 def test_a_name_that_the_model_does_not_know_is_told_with_the_nearest(tmp_path) -> None:

@@ -31,7 +31,11 @@ def data(tmp_path) -> Path:
 
 
 def sizes(folder: Path) -> dict[str, tuple[int, int]]:
-    return {path.relative_to(folder).as_posix(): Image.open(path).size for path in sorted(folder.rglob("*")) if path.suffix in (".png", ".jpg", ".webp")}
+    return {
+        path.relative_to(folder).as_posix(): Image.open(path).size
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".png", ".jpg", ".webp")
+    }
 
 
 def test_copies_are_smaller_upright_and_have_their_captions(data, tmp_path) -> None:
@@ -48,7 +52,10 @@ def test_a_square_is_cut_where_the_job_says(data, tmp_path, focus, colour) -> No
     assert len(Image.open(tmp_path / "cut/tall.png").getcolors()) == (1 if colour else 2)
 
 
-@pytest.mark.parametrize(("size", "shape", "box"), [((100, 50), (1, 1), (25, 0, 75, 50)), ((50, 100), (2, 1), (0, 37, 50, 62)), ((10, 10), (9, 1), (0, 4, 10, 5))])
+@pytest.mark.parametrize(
+    ("size", "shape", "box"),
+    [((100, 50), (1, 1), (25, 0, 75, 50)), ((50, 100), (2, 1), (0, 37, 50, 62)), ((10, 10), (9, 1), (0, 4, 10, 5))],
+)
 def test_the_largest_box_of_a_shape(size, shape, box) -> None:
     assert cut(size, *shape) == box
 
@@ -131,7 +138,12 @@ def greys(folder: Path) -> dict[str, int]:
 
 def test_a_picture_is_taken_every_so_many_seconds(video, tmp_path) -> None:
     done(run(tmp_path / "out", kind="frames", path=str(video.parent), to=str(tmp_path / "stills"), every=1.0, start=0.5))
-    assert greys(tmp_path / "stills/walk") == {"walk_000000500.png": 30, "walk_000001500.png": 90, "walk_000002500.png": 150, "walk_000003500.png": 210}
+    assert greys(tmp_path / "stills/walk") == {
+        "walk_000000500.png": 30,
+        "walk_000001500.png": 90,
+        "walk_000002500.png": 150,
+        "walk_000003500.png": 210,
+    }
     done(run(tmp_path / "out2", kind="frames", path=str(video.parent), to=str(tmp_path / "few"), every=0.1, max_frames=3))
     assert list(greys(tmp_path / "few/walk").values()) == [0, 30, 60]
 

@@ -90,7 +90,9 @@ def test_pictures_instead_of_answers_are_compared_where_both_lead(kind):
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_pictures_are_compared_for_models_that_denoise_too(prediction):
     """Against diffusers' own step to the picture, by the formulas of its schedulers."""
-    schedule = DDPMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction)
+    schedule = DDPMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction
+    )
     family: Any = SimpleNamespace(pipe=SimpleNamespace(scheduler=schedule), title="it", latent_multiple=1)
     clean = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(5))
     rng = torch.Generator().manual_seed(0)

@@ -34,7 +34,10 @@ def test_another_rate_and_length_hold_from_the_next_step_on(make_job, run):
     steps = of(events, "step")
     assert [event.step for event in steps] == [1, 2, 3, 4, 5, 6] and [event.total for event in steps] == [4, 4, 6, 6, 6, 6]
     assert [event.lr for event in steps] == pytest.approx([1e-3 * 3 / 4, 1e-3 * 2 / 4, *(5e-3 * left / 6 for left in (3, 2, 1, 0))])
-    assert [(event.step, event.key, event.before, event.value) for event in of(events, "changed")] == [(2, "train.lr", 1e-3, 5e-3), (2, "train.steps", 4, 6)]
+    assert [(event.step, event.key, event.before, event.value) for event in of(events, "changed")] == [
+        (2, "train.lr", 1e-3, 5e-3),
+        (2, "train.steps", 4, 6),
+    ]
     assert events[-1].reason == "completed" and events[-1].step == 6
 
 
@@ -93,7 +96,11 @@ def test_a_job_that_was_changed_by_hand_since_stays_as_it_is(make_job):
 
 
 def test_what_came_after_a_step_that_the_run_went_back_to_is_not_made_again(make_job):
-    log = [Changed(step=3, key="train.lr", before=1e-3, value=2e-3), Changed(step=7, key="train.lr", before=2e-3, value=5e-3), WentBack(step=5)]
+    log = [
+        Changed(step=3, key="train.lr", before=1e-3, value=2e-3),
+        Changed(step=7, key="train.lr", before=2e-3, value=5e-3),
+        WentBack(step=5),
+    ]
     changes = Changes(make_job(), [], log, 2)
     assert list(changes.take(3, [])) == [] and changes.job.train.lr == 2e-3
     assert list(changes.take(9, [])) == [] and changes.job.train.lr == 2e-3

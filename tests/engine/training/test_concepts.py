@@ -99,7 +99,9 @@ def test_a_replacement_learns_what_the_base_model_says_of_other_words():
 
 
 WORDS = {
-    "slider": {"slider": {"target_class": "a field", "positive_prompt": "a red field", "negative_prompt": "a green field", "anchor_class": "a cat"}},
+    "slider": {
+        "slider": {"target_class": "a field", "positive_prompt": "a red field", "negative_prompt": "a green field", "anchor_class": "a cat"}
+    },
     "replacements": {"replacements": [{"concept": "field", "replacement": "horse"}]},
 }
 
@@ -130,7 +132,10 @@ def test_a_run_learns_resumes_exactly_and_saves_a_lora(make_job, run, tmp_path, 
         (WORDS["slider"] | {"train__do_differential_guidance": True}, "train.do_differential_guidance has no effect"),
         ({"replacements": [{"concept": "submarine", "replacement": "horse"}]}, "No caption has any of the words"),
         ({"train__diff_output_preservation": True}, "diff_output_preservation_class is missing"),
-        ({"train__diff_output_preservation": True, "train__diff_output_preservation_class": "x", "trigger_word": None}, "no caption has them"),
+        (
+            {"train__diff_output_preservation": True, "train__diff_output_preservation_class": "x", "trigger_word": None},
+            "no caption has them",
+        ),
         ({"train__min_snr_gamma": 5.0}, "learnt a flow"),
     ],
 )
@@ -181,7 +186,15 @@ def _moved(job, path) -> dict[str, float]:
         if loaded:
             pipe.load_lora_weights(str(path))
         for prompt in ("colour, a red field", "zzz, a red field"):
-            made = pipe(prompt, width=64, height=64, num_inference_steps=2, output_type="latent", generator=torch.Generator().manual_seed(1), max_sequence_length=16)
+            made = pipe(
+                prompt,
+                width=64,
+                height=64,
+                num_inference_steps=2,
+                output_type="latent",
+                generator=torch.Generator().manual_seed(1),
+                max_sequence_length=16,
+            )
             answers[loaded][prompt] = made.images
     for prompt in answers[True]:
         found[prompt] = (answers[True][prompt] - answers[False][prompt]).square().mean().item()
@@ -196,6 +209,10 @@ def test_the_class_takes_the_place_of_whole_words_and_a_batch_has_it_for_all(mak
     sets = [{"path": str(pictures), "trigger_word": "cat"}, {"path": str(pictures)}, {"path": str(pictures), "is_reg": True}]
     job = make_job(train=train, datasets=sets, trigger_word=None)
     caption = "a cat, of the category cats: cat"
-    assert [other_prompts(job, data, caption) for data in job.datasets] == [{"class": "a animal, of the category cats: animal"}, {"class": caption}, {}]
+    assert [other_prompts(job, data, caption) for data in job.datasets] == [
+        {"class": "a animal, of the category cats: animal"},
+        {"class": caption},
+        {},
+    ]
     job = make_job(replacements=[{"concept": "cat", "replacement": r"dog \1"}])
     assert other_prompts(job, job.datasets[0], caption) == {"instead": r"a dog \1, of the category cats: dog \1"}

@@ -60,7 +60,9 @@ def data(pictures, tmp_path) -> Path:
 
 @pytest.fixture
 def job(make_job, data):
-    return make_job(datasets=[{"path": str(data)}], sample__sample_every=None, save={"save_every": 2, "dtype": "fp32", "max_states_to_keep": 3})
+    return make_job(
+        datasets=[{"path": str(data)}], sample__sample_every=None, save={"save_every": 2, "dtype": "fp32", "max_states_to_keep": 3}
+    )
 
 
 def paint_over(data: Path) -> None:
@@ -70,7 +72,11 @@ def paint_over(data: Path) -> None:
 def test_stopped_at_the_question_nothing_is_touched_and_with_the_data_set_back_it_ends_in_the_same_bytes(run, job, data, tmp_path):
     run(job, "whole")
     run(job, "cut", stop_at(2))
-    folder, before, picture = RunFolder(tmp_path / "cut" / "tiny"), files(RunFolder(tmp_path / "cut" / "tiny")), (data / "0.png").read_bytes()
+    folder, before, picture = (
+        RunFolder(tmp_path / "cut" / "tiny"),
+        files(RunFolder(tmp_path / "cut" / "tiny")),
+        (data / "0.png").read_bytes(),
+    )
     assert any(name.startswith("state/000000002/") for name in before)
     paint_over(data)
     events = run(job, "cut", answer("stop", after=2.0))
@@ -117,7 +123,10 @@ def test_where_nobody_is_there_it_does_not_go_on_and_says_what_changed_and_what_
     before = files(folder)
     (data / "3.png").unlink()
     failed = run(job)[-1]
-    assert failed.kind == "failed" and failed.message == "Since step 2 was saved, something has changed: the data set cats had 6, has 5 pictures."
+    assert (
+        failed.kind == "failed"
+        and failed.message == "Since step 2 was saved, something has changed: the data set cats had 6, has 5 pictures."
+    )
     assert "--go-on" in failed.hint and not failed.detail and files(folder) == before
     events = run(job, watch=agree)
     assert [event.kind for event in events if event.kind in {"asked", "agreed", "step"}] == ["asked", "agreed", "step", "step"]

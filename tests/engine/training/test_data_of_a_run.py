@@ -57,7 +57,11 @@ def test_still_and_changing_pictures_share_a_batch_and_keep_their_places(make_jo
     bench = bench_of(job)
     for micro in range(2):
         chosen = [bench.loader.placed[index] for index in bench.loader.batches.at(micro)]
-        alone = [bench.loader.latents.get(bench.loader.items[one.item], one.bucket)[0] for one in chosen if bench.loader.items[one.item].dataset == 0]
+        alone = [
+            bench.loader.latents.get(bench.loader.items[one.item], one.bucket)[0]
+            for one in chosen
+            if bench.loader.items[one.item].dataset == 0
+        ]
         kept = [row for one, row in zip(chosen, bench.batch(micro).mean, strict=True) if bench.loader.items[one.item].dataset == 0]
         assert all(map(torch.equal, alone, kept))
         if len({bench.loader.items[one.item].dataset for one in chosen}) == 2:
@@ -100,7 +104,10 @@ def test_the_strength_of_a_set_is_that_of_the_network_while_it_learns(make_job, 
     """A set of strength 0 teaches an adapter nothing; -1 turns its answer around."""
     for strength in (0.0, 1.0):
         run(make_job(datasets=[{"path": str(data[0]), "network_weight": strength}]), f"at{strength}")
-    moved = [any(tensor.abs().max() > 0 for name, tensor in final(tmp_path, f"at{s}").items() if "lora_B" in name or "lora_up" in name) for s in (0.0, 1.0)]
+    moved = [
+        any(tensor.abs().max() > 0 for name, tensor in final(tmp_path, f"at{s}").items() if "lora_B" in name or "lora_up" in name)
+        for s in (0.0, 1.0)
+    ]
     assert moved == [False, True]
 
 
@@ -111,7 +118,9 @@ def test_a_prior_learns_nothing_where_the_network_has_changed_nothing(make_job, 
 
 def test_weights_of_sets_scale_the_loss(make_job, run, data):
     def losses(**more) -> list[float]:
-        events = run(make_job(datasets=[{"path": str(data[0]), **more}], sample__sample_every=None, train__steps=1), f"w{len(str(more))}{more}")
+        events = run(
+            make_job(datasets=[{"path": str(data[0]), **more}], sample__sample_every=None, train__steps=1), f"w{len(str(more))}{more}"
+        )
         return [event.loss for event in events if event.kind == "step"]
 
     (plain,), (double,) = losses(), losses(loss_multiplier=2.0)

@@ -39,7 +39,9 @@ def test_the_model_is_shown_the_vectors_behind_the_text(name):
     cond, noisy, sigma = plain.encode_prompts(["a red fox", "a blue"]), latents(plain), torch.tensor([0.4, 0.6])
     longer = {**cond, "prompt_embeds": torch.cat([cond["prompt_embeds"], vectors.expand(2, -1, -1)], dim=1)}
     answer = family.predict(noisy, sigma, cond)
-    assert torch.equal(answer, plain.predict(noisy, sigma, longer)) and not torch.allclose(answer, plain.predict(noisy, sigma, cond), atol=1e-4)
+    assert torch.equal(answer, plain.predict(noisy, sigma, longer)) and not torch.allclose(
+        answer, plain.predict(noisy, sigma, cond), atol=1e-4
+    )
     assert torch.equal(family.predict_within((0.0, 1.0), noisy, sigma, cond), answer)
     with network.disabled():
         assert torch.equal(family.predict(noisy, sigma, cond), plain.predict(noisy, sigma, cond))

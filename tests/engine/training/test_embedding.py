@@ -57,7 +57,9 @@ class Bed:
             "sample": {"sample_every": 4, "prompts": ["[trigger] at dawn"], "width": 48, "height": 32, "format": "png"},
             "save": {"save_every": None, "dtype": "fp32", "format": "comfyui"},
         }
-        return load_job({**data, **{key: value if not isinstance(value, dict) else {**data.get(key, {}), **value} for key, value in changes.items()}})
+        return load_job(
+            {**data, **{key: value if not isinstance(value, dict) else {**data.get(key, {}), **value} for key, value in changes.items()}}
+        )
 
     def run(self, root: str, stop: int | None = None, **changes) -> tuple[Path, list[Event]]:
         """The run's folder, and what it told."""
@@ -107,12 +109,18 @@ def test_stock_diffusers_reads_the_file_and_then_prompts_as_they_were_trained(be
     EmbeddingNetwork(bed.job().embedding, ours).load(folder / "tiny.safetensors")
     read_by_diffusers(stock.pipe, folder / "tiny.safetensors", keys)
     prompt = stock.pipe.maybe_convert_prompt(f"a {WORD} at dawn", stock.pipe.tokenizer)
-    plain, found, trained = features(bed.family()), features(stock, prompt if bed.case.name == "sd35" else f"a {WORD} at dawn"), features(ours)
+    plain, found, trained = (
+        features(bed.family()),
+        features(stock, prompt if bed.case.name == "sd35" else f"a {WORD} at dawn"),
+        features(ours),
+    )
     for name, tensor in found.items():
         torch.testing.assert_close(trained[name], tensor, rtol=1e-5, atol=1e-6)
     assert not torch.allclose(plain["prompt_embeds"], found["prompt_embeds"], atol=1e-3)
     for text in ("a house", "", "zq cat"):  # nothing else is read differently
-        assert all(torch.equal(one, other) for one, other in zip(features(ours, text).values(), features(bed.family(), text).values(), strict=True))
+        assert all(
+            torch.equal(one, other) for one, other in zip(features(ours, text).values(), features(bed.family(), text).values(), strict=True)
+        )
 
 
 def test_only_the_new_rows_learn_and_the_tables_stay_bit_for_bit(bed):
@@ -182,7 +190,9 @@ def test_together_with_a_lora_each_has_a_file_of_its_own(sd15):
     assert all("lora_" in name or name.endswith(".alpha") for name in load_file(folder / "tiny.safetensors"))
     assert list(load_file(folder / "tiny_embedding.safetensors")) == ["emb_params"]
     bed_alone, _ = sd15.run("alone")
-    assert not torch.equal(load_file(folder / "tiny_embedding.safetensors")["emb_params"], load_file(bed_alone / "tiny.safetensors")["emb_params"])
+    assert not torch.equal(
+        load_file(folder / "tiny_embedding.safetensors")["emb_params"], load_file(bed_alone / "tiny.safetensors")["emb_params"]
+    )
     sd15.run("halves", stop=2, **lora)
     halves, _ = sd15.run("halves", **lora)
     for name in files:
@@ -218,7 +228,9 @@ def test_a_generate_job_draws_with_its_file_as_the_run_did(bed, form, tmp_path):
     file = str(folder / "tiny.safetensors")
     sample = {"prompts": [f"{WORD} at dawn"], "width": 48, "height": 32, "format": "png"}
     model = {"name_or_path": str(bed.base), "arch": bed.case.family}
-    job = load_job({"kind": "generate", "name": "sheet", "model": model, "loras": [{"path": file}, {"path": file, "label": "again"}], "sample": sample})
+    job = load_job(
+        {"kind": "generate", "name": "sheet", "model": model, "loras": [{"path": file}, {"path": file, "label": "again"}], "sample": sample}
+    )
     sheet = RunFolder.create(tmp_path, job)
     events = list(execute(job, sheet, Control()))
     assert events[-1].kind == "finished", events[-1]
@@ -227,12 +239,23 @@ def test_a_generate_job_draws_with_its_file_as_the_run_did(bed, form, tmp_path):
     assert abs(drawn - preview).max() <= 1 and (drawn == again).all() and (without != drawn).any()
 
 
-@pytest.mark.parametrize("more", [{"network": {"type": "lora", "rank": 2}}, {"embedding": None, "decorator": {"num_tokens": 2}}, {"decorator": {"num_tokens": 2}}])
+@pytest.mark.parametrize(
+    "more",
+    [{"network": {"type": "lora", "rank": 2}}, {"embedding": None, "decorator": {"num_tokens": 2}}, {"decorator": {"num_tokens": 2}}],
+)
 def test_what_was_learned_together_is_drawn_together(sd15, more, tmp_path):
     folder, _ = sd15.run(f"side {len(more)} {'network' in more}", **more, save={"format": "diffusers"}, train={"lr": 0.1})
     sample = {"prompts": [f"{WORD if more.get('embedding', 1) else '[trigger]'} at dawn"], "width": 48, "height": 32, "format": "png"}
     model = {"name_or_path": str(sd15.base), "arch": "sd15"}
-    job = load_job({"kind": "generate", "name": "sheet", "model": model, "loras": [{"path": str(folder / "tiny.safetensors")}, {"path": str(folder / "tiny.safetensors"), "strength": 0}], "sample": sample})
+    job = load_job(
+        {
+            "kind": "generate",
+            "name": "sheet",
+            "model": model,
+            "loras": [{"path": str(folder / "tiny.safetensors")}, {"path": str(folder / "tiny.safetensors"), "strength": 0}],
+            "sample": sample,
+        }
+    )
     sheet = RunFolder.create(tmp_path, job)
     events = list(execute(job, sheet, Control()))
     assert events[-1].kind == "finished", events[-1]

@@ -15,7 +15,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 TRAIN = {"steps": 2, "lr": 1e-2, "batch_size": 2, "optimizer": "adamw"}
 PROCESSES: dict[str, dict[str, Any]] = {
-    "slider": {"slider": {"target_class": "a field", "positive_prompt": "a red field", "negative_prompt": "a blue field", "anchor_class": "a sky"}},
+    "slider": {
+        "slider": {"target_class": "a field", "positive_prompt": "a red field", "negative_prompt": "a blue field", "anchor_class": "a sky"}
+    },
     "pair slider": {"pair_slider": {"target_class": "a field"}},
     "replacements": {"replacements": [{"concept": "field", "replacement": "sea"}]},
     "preservation": {"train": TRAIN | {"diff_output_preservation": True, "diff_output_preservation_class": "a lawn"}},
@@ -37,7 +39,9 @@ def test_it_learns_and_is_saved(kind, process, make_job, run, tmp_path, pictures
         return
     assert last.kind == "finished", last
     if process == "merging":
-        ours, before = (load_file(next((folder / "transformer").glob("*.safetensors"))) for folder in (tmp_path / "out" / "tiny" / "tiny", base))
+        ours, before = (
+            load_file(next((folder / "transformer").glob("*.safetensors"))) for folder in (tmp_path / "out" / "tiny" / "tiny", base)
+        )
         assert any(not torch.equal(ours[name], before[name]) for name in before)
         return
     report = inspect_lora(tmp_path / "out" / "tiny" / "tiny.safetensors")

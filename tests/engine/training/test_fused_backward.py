@@ -97,11 +97,15 @@ def test_a_whole_run_gives_the_same_model_and_goes_on_to_the_same_bytes(make_job
 def test_what_contradicts_it_is_refused(make_job, run, changes, words):
     train = {"train__fused_backward_pass": True}
     job = make_job(network={"type": "full"}, sample__sample_every=None, **train)
-    job = job.model_copy(update={"train": job.train.model_copy(update={key.removeprefix("train__"): value for key, value in changes.items()})})
+    job = job.model_copy(
+        update={"train": job.train.model_copy(update={key.removeprefix("train__"): value for key, value in changes.items()})}
+    )
     event = run(job)[-1]
     assert event.kind == "failed" and words in event.message and event.hint
 
 
 def test_on_a_lora_it_is_said_to_do_nothing(make_job, run):
     events = run(make_job(train__fused_backward_pass=True, train__steps=1, sample__sample_every=None))
-    assert [event.message for event in events if event.kind == "warned"] == ["train.fused_backward_pass has no effect: the gradients of an adapter are few."]
+    assert [event.message for event in events if event.kind == "warned"] == [
+        "train.fused_backward_pass has no effect: the gradients of an adapter are few."
+    ]

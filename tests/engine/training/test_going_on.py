@@ -187,10 +187,17 @@ def test_what_is_merged_on_save_is_a_whole_model_and_a_run_that_was_killed_ends_
 
 def test_a_merge_adds_the_update_by_its_strength_and_the_adapter_begins_anew(make_job, run, tmp_path, base):
     """Against the file of the LoRA that the same training without merging makes."""
-    run(make_job(train={**MERGING, "steps": 2, "merge_network_on_save": False}, save={"dtype": "fp32", "save_every": None}, **QUIET), "lora")
-    run(make_job(train={**MERGING, "steps": 2, "merge_network_on_save_strength": 0.5}, save={"dtype": "fp32", "save_every": None}, **QUIET), "merged")
+    run(
+        make_job(train={**MERGING, "steps": 2, "merge_network_on_save": False}, save={"dtype": "fp32", "save_every": None}, **QUIET), "lora"
+    )
+    run(
+        make_job(train={**MERGING, "steps": 2, "merge_network_on_save_strength": 0.5}, save={"dtype": "fp32", "save_every": None}, **QUIET),
+        "merged",
+    )
     updates = split(from_any(tiny_at(tmp_path, "lora").final_path, "flux"))
-    ours, before = (load_file(next((folder / "transformer").glob("*.safetensors"))) for folder in (tmp_path / "merged" / "tiny" / "tiny", base))
+    ours, before = (
+        load_file(next((folder / "transformer").glob("*.safetensors"))) for folder in (tmp_path / "merged" / "tiny" / "tiny", base)
+    )
     for name, update in updates.items():
         key = f"{name.removeprefix('transformer.')}.weight"
         assert torch.allclose(ours[key], before[key] + 0.5 * update.delta(), atol=1e-5) and not torch.equal(ours[key], before[key])

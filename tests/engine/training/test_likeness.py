@@ -21,8 +21,18 @@ SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     torch.manual_seed(0)
-    reader = byte_tokenizer(["<|pad|>", "<|startoftext|>", "<|endoftext|>"], pad_token="<|pad|>", bos_token="<|startoftext|>", eos_token="<|endoftext|>")
-    text = {**SIZE, "intermediate_size": 16, "vocab_size": len(reader), "max_position_embeddings": 16, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0}
+    reader = byte_tokenizer(
+        ["<|pad|>", "<|startoftext|>", "<|endoftext|>"], pad_token="<|pad|>", bos_token="<|startoftext|>", eos_token="<|endoftext|>"
+    )
+    text = {
+        **SIZE,
+        "intermediate_size": 16,
+        "vocab_size": len(reader),
+        "max_position_embeddings": 16,
+        "eos_token_id": 2,
+        "bos_token_id": 1,
+        "pad_token_id": 0,
+    }
     vision = {**SIZE, "intermediate_size": 16, "image_size": 32, "patch_size": 8}
     model = t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
     with torch.no_grad():
@@ -37,7 +47,9 @@ def dino(tmp_path_factory) -> Path:
     model = t.Dinov2Model(t.Dinov2Config(**SIZE, mlp_ratio=1, image_size=32, patch_size=8))
     with torch.no_grad():
         model.embeddings.patch_embeddings.projection.weight.mul_(20)
-    return save(tmp_path_factory.mktemp("dino"), model, BitImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}))
+    return save(
+        tmp_path_factory.mktemp("dino"), model, BitImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    )
 
 
 def scores(events) -> dict[tuple[int, str], float]:
@@ -52,7 +64,12 @@ PROMPTS = ["[trigger] at dawn", "a field"]
 
 
 def test_each_round_of_samples_is_compared_with_held_out_pictures_and_its_prompts(make_job, run, tmp_path, clip, dino, pictures):
-    validation = {"every": 100, "items": [{"image_path": str(pictures / f"{i}.png"), "prompt": "x"} for i in (0, 5)], "clip_model": str(clip), "dino_model": str(dino)}
+    validation = {
+        "every": 100,
+        "items": [{"image_path": str(pictures / f"{i}.png"), "prompt": "x"} for i in (0, 5)],
+        "clip_model": str(clip),
+        "dino_model": str(dino),
+    }
     job = make_job(validation=validation, sample={"sample_every": 2, "prompts": PROMPTS, "format": "png"}, train__steps=3)
     events = run(job)
     found = scores(events)
@@ -66,13 +83,18 @@ def test_each_round_of_samples_is_compared_with_held_out_pictures_and_its_prompt
             model, see, read = t.CLIPModel.from_pretrained(clip), read_images(clip), read_tokenizer(clip)
             theirs, own = (length_one(model.get_image_features(**see(some, return_tensors="pt")).pooler_output) for some in (held, shown))
             assert len(own) == 2 and found[step, "CLIP-I"] == pytest.approx(float((own @ theirs.T).mean()), abs=1e-5)
-            said = [length_one(model.get_text_features(**read(text, return_tensors="pt", truncation=True, max_length=16)).pooler_output)[0] for text in ("zzz at dawn", "a field")]
+            said = [
+                length_one(model.get_text_features(**read(text, return_tensors="pt", truncation=True, max_length=16)).pooler_output)[0]
+                for text in ("zzz at dawn", "a field")
+            ]
             assert found[step, "CLIP-T"] == pytest.approx(sum(float(a @ b) for a, b in zip(own, said, strict=True)) / 2, abs=1e-5)
             model, see = t.Dinov2Model.from_pretrained(dino), read_images(dino)
             theirs, own = (length_one(model(**see(some, return_tensors="pt")).last_hidden_state[:, 0]) for some in (held, shown))
             assert found[step, "DINO"] == pytest.approx(float((own @ theirs.T).mean()), abs=1e-5)
     rows = read_metrics(tmp_path / "out/tiny/metrics.csv")
-    assert {int(row["step"]): float(row["dino"]) for row in rows if row["dino"]} == {step: value for (step, name), value in found.items() if name == "DINO"}
+    assert {int(row["step"]): float(row["dino"]) for row in rows if row["dino"]} == {
+        step: value for (step, name), value in found.items() if name == "DINO"
+    }
 
 
 def test_a_run_ends_in_the_same_bytes_whether_it_is_compared_or_not(make_job, run, tmp_path, dino, pictures):

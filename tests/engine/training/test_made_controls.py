@@ -55,7 +55,11 @@ def made() -> list[Path]:
 
 def written(job) -> list[str]:
     """What is told while the control pictures are made."""
-    return [f"{event.done} of {event.total}" for event in prepare(job, Control()) if event.kind == "progress" and event.what == "control pictures"]
+    return [
+        f"{event.done} of {event.total}"
+        for event in prepare(job, Control())
+        if event.kind == "progress" and event.what == "control pictures"
+    ]
 
 
 def test_the_model_is_shown_what_was_made_of_each_picture(job_of, folder):
@@ -150,7 +154,9 @@ def finds(monkeypatch):
 
     def open_clipseg(settings):
         asked.append(settings.prompts)
-        return lambda pictures: [one.convert("L").point(lambda value: 255 if value > 200 and settings.prompts != ["a cat"] else 0) for one in pictures]
+        return lambda pictures: [
+            one.convert("L").point(lambda value: 255 if value > 200 and settings.prompts != ["a cat"] else 0) for one in pictures
+        ]
 
     monkeypatch.setattr("engine.tools.annotators.segments.open_clipseg", open_clipseg)
     return asked

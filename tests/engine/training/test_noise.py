@@ -20,7 +20,9 @@ FAMILY: Any = SimpleNamespace(latent_multiple=1, title="it")
 
 def noise(seed: int = 0, clean: torch.Tensor = CLEAN, identities: tuple[int, ...] = (), **settings: Any) -> torch.Tensor:
     """What a flow is shown as noise: its answer, and the picture."""
-    seen = FlowMatching(Train(**settings)).noised(FAMILY, clean, Batch(clean, clean * 0, {}, identities=identities), torch.Generator().manual_seed(seed))
+    seen = FlowMatching(Train(**settings)).noised(
+        FAMILY, clean, Batch(clean, clean * 0, {}, identities=identities), torch.Generator().manual_seed(seed)
+    )
     return seen.answer + clean
 
 
@@ -50,7 +52,9 @@ def test_an_offset_is_one_shade_for_each_channel_of_each_picture(key, clean):
 @pytest.mark.parametrize("clean", [CLEAN, FILM])
 def test_the_strength_of_noise_varies_from_picture_to_picture(clean):
     plain, each = drawn(4, clean.shape, (len(clean),))
-    close(noise(4, clean, noise_multiplier=1.2, random_noise_multiplier=0.5), 1.2 * plain * (1 + 0.5 * each.view(-1, *[1] * (clean.ndim - 1))))
+    close(
+        noise(4, clean, noise_multiplier=1.2, random_noise_multiplier=0.5), 1.2 * plain * (1 + 0.5 * each.view(-1, *[1] * (clean.ndim - 1)))
+    )
 
 
 def test_of_several_noises_each_picture_gets_the_nearest():
@@ -58,7 +62,9 @@ def test_of_several_noises_each_picture_gets_the_nearest():
     distances = ((candidates - CLEAN.numpy()) ** 2).reshape(5, 3, -1).sum(-1)
     chosen = distances.argmin(0)
     assert len(set(chosen)) > 1
-    close(noise(4, optimal_noise_pairing_samples=5), torch.from_numpy(np.stack([candidates[which, row] for row, which in enumerate(chosen)])))
+    close(
+        noise(4, optimal_noise_pairing_samples=5), torch.from_numpy(np.stack([candidates[which, row] for row, which in enumerate(chosen)]))
+    )
 
 
 def test_a_picture_always_gets_the_same_noise_where_that_is_asked_for():
@@ -70,7 +76,9 @@ def test_a_picture_always_gets_the_same_noise_where_that_is_asked_for():
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_levels_count_by_their_signal_as_min_snr_says(prediction):
     """Hang et al. 2023, table 1, in NumPy, at every level of a schedule."""
-    schedule = DDPMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction)
+    schedule = DDPMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction
+    )
     kept = schedule.alphas_cumprod.double().numpy()
     snr = kept / (1 - kept)
     divided = {"epsilon": snr, "v_prediction": snr + 1, "sample": np.ones(1000)}[prediction]

@@ -105,5 +105,7 @@ def test_the_objective_and_the_pipeline_mean_the_same_time():
     heard = []
     pipe.unet.register_forward_pre_hook(lambda module, args: heard.append(args[1]))
     with torch.no_grad():
-        Regression(Denoising()).loss(family, Batch(*torch.zeros(2, 3, 4, 8, 8), family.encode_prompts(["a"] * 3)), torch.Generator().manual_seed(0))
+        Regression(Denoising()).loss(
+            family, Batch(*torch.zeros(2, 3, 4, 8, 8), family.encode_prompts(["a"] * 3)), torch.Generator().manual_seed(0)
+        )
     assert heard[0].dtype == torch.float32 and torch.allclose(heard[0], heard[0].round(), atol=1e-3) and heard[0].max() > 1

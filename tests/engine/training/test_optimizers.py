@@ -356,7 +356,16 @@ def test_an_average_of_an_average_is_refused():
         told(optimizer="schedule-free", ema_config={"use_ema": True})
 
 
-@pytest.mark.parametrize("written, name", [("AdamW", "adamw"), ("prodigy_schedule_free", "prodigy-schedule-free"), ("ScheduleFree", "schedule-free"), ("adamw8", "adamw8bit"), ("dadaptation", "dadaptadam")])
+@pytest.mark.parametrize(
+    "written, name",
+    [
+        ("AdamW", "adamw"),
+        ("prodigy_schedule_free", "prodigy-schedule-free"),
+        ("ScheduleFree", "schedule-free"),
+        ("adamw8", "adamw8bit"),
+        ("dadaptation", "dadaptadam"),
+    ],
+)
 def test_other_spellings_of_a_name_are_read(written, name):
     assert Train(optimizer=written).optimizer == name
 

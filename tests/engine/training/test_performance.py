@@ -24,7 +24,11 @@ def performances(events):
     return [event for event in events if event.kind == "performance"]
 
 
-SETTINGS = {"train": {"steps": 8, "lr": 1e-3, "batch_size": 2, "gradient_accumulation": 2, "optimizer": "adamw"}, "sample__sample_every": 4, "save__save_every": 4}
+SETTINGS = {
+    "train": {"steps": 8, "lr": 1e-3, "batch_size": 2, "gradient_accumulation": 2, "optimizer": "adamw"},
+    "sample__sample_every": 4,
+    "save__save_every": 4,
+}
 
 
 def test_each_measured_step_tells_what_its_time_went_into(make_job, run, tmp_path):
@@ -39,7 +43,9 @@ def test_each_measured_step_tells_what_its_time_went_into(make_job, run, tmp_pat
         assert event.share == pytest.approx(event.tflops * 1e12 / 1e9) and event.tflops > 0
         assert "pictures/s" in describe(event) and "of the device's peak" in describe(event)
     rows = {int(row["step"]): row for row in read_metrics(tmp_path / "out" / "tiny" / "metrics.csv") if row["pictures_per_second"]}
-    assert {event.step: event.pictures_per_second for event in told} == {step: float(row["pictures_per_second"]) for step, row in rows.items()}
+    assert {event.step: event.pictures_per_second for event in told} == {
+        step: float(row["pictures_per_second"]) for step, row in rows.items()
+    }
     assert all(float(rows[event.step]["backward"]) == event.phases["backward"] for event in told)
 
 

@@ -28,12 +28,24 @@ def ask(step, values):
 
 @pytest.fixture
 def job(make_job):
-    return make_job(train__steps=6, sample={"sample_every": 2, "prompts": ["[trigger] at dawn"], "skip_first_sample": True, "sample_steps": 1, "width": 32, "height": 32})
+    return make_job(
+        train__steps=6,
+        sample={
+            "sample_every": 2,
+            "prompts": ["[trigger] at dawn"],
+            "skip_first_sample": True,
+            "sample_steps": 1,
+            "width": 32,
+            "height": 32,
+        },
+    )
 
 
 def test_other_prompts_are_drawn_from_the_next_round_on_and_change_no_weight(job, run, tmp_path):
     run(job, "plain")
-    events = run(job, "asked", ask(3, {"sample.prompts": ["a [trigger] at night", "a boat"], "sample.samples": [{"prompt": "a tree", "seed": 7}]}))
+    events = run(
+        job, "asked", ask(3, {"sample.prompts": ["a [trigger] at night", "a boat"], "sample.samples": [{"prompt": "a tree", "seed": 7}]})
+    )
     assert drawn(events) == [(2, "zzz at dawn"), *((step, prompt) for step in (4, 6) for prompt in ("a zzz at night", "a boat", "a tree"))]
     assert "Reading new prompts after step 3" in [event.name for event in events if event.kind == "phase"]
     assert current_job(RunFolder(tmp_path / "asked" / "tiny")).sample.prompts == ["a [trigger] at night", "a boat"]
@@ -95,4 +107,8 @@ def test_before_the_first_step_other_prompts_can_be_drawn_and_change_no_weight(m
     assert Image.open(tmp_path / "other" / "tiny" / next(event.path for event in events if event.kind == "sampled")).size == (32, 48)
     run(make_job(), "plain")
     assert (tmp_path / "other/tiny/tiny.safetensors").read_bytes() == (tmp_path / "plain/tiny/tiny.safetensors").read_bytes()
-    assert not [event for event in run(make_job(first_sample=first, sample__skip_first_sample=True), "none") if event.kind == "sampled" and event.step == 0]
+    assert not [
+        event
+        for event in run(make_job(first_sample=first, sample__skip_first_sample=True), "none")
+        if event.kind == "sampled" and event.step == 0
+    ]

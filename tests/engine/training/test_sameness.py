@@ -55,7 +55,9 @@ def test_a_picture_that_was_painted_over_is_other_data_and_one_that_the_program_
 
 
 def test_another_slider_is_told_unless_the_state_is_from_before_that_was_kept():
-    assert asked(told(slider=SLIDER), slider={**SLIDER, "positive_prompt": "a blue car"}).settings == {"slider.positive_prompt": ("a red car", "a blue car")}
+    assert asked(told(slider=SLIDER), slider={**SLIDER, "positive_prompt": "a blue car"}).settings == {
+        "slider.positive_prompt": ("a red car", "a blue car")
+    }
     old = told(slider=SLIDER)
     old["settings"] = {key: value for key, value in old["settings"].items() if not key.startswith("slider")}
     assert asked(old, slider=SLIDER) is None

@@ -93,7 +93,9 @@ def test_all_groups_of_weights_follow_in_proportion():
 def test_a_schedule_works_on_groups_without_a_common_rate(name):
     from engine.training.optimizers import make_optimizer
 
-    optimizer = make_optimizer("muon", [torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))], 0.01, {}, torch.device("cpu"))
+    optimizer = make_optimizer(
+        "muon", [torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))], 0.01, {}, torch.device("cpu")
+    )
     set_step(make_schedule(Train(steps=100, lr_scheduler=name), optimizer), 50)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.005, rel=1e-4)
 

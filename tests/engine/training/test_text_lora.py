@@ -134,8 +134,14 @@ def test_text_encoders_learn_alone_where_the_model_that_draws_does_not(tmp_path,
     assert events[-1].kind == "finished", events[-1]
     if kind == "lora":
         tensors = load_file(folder.path / "tiny.safetensors")
-        assert all(name.startswith("text_encoder.") for name in tensors) and any(tensor.any() for name, tensor in tensors.items() if ".lora_B." in name)
-        assert not torch.allclose(features(CASES["sd15"], base, None)["prompt_embeds"], features(CASES["sd15"], base, folder.path / "tiny.safetensors")["prompt_embeds"], atol=1e-4)
+        assert all(name.startswith("text_encoder.") for name in tensors) and any(
+            tensor.any() for name, tensor in tensors.items() if ".lora_B." in name
+        )
+        assert not torch.allclose(
+            features(CASES["sd15"], base, None)["prompt_embeds"],
+            features(CASES["sd15"], base, folder.path / "tiny.safetensors")["prompt_embeds"],
+            atol=1e-4,
+        )
         return
     for part, learned in (("unet", False), ("text_encoder", True)):
         ours, before = (load_file(next((place / part).glob("*.safetensors"))) for place in (folder.path / "tiny", base))

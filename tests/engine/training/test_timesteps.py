@@ -39,7 +39,20 @@ def independent(kind: str) -> torch.Tensor:
     }[kind]
 
 
-KINDS = ["sigmoid", "linear", "weighted", "shift", "flux_shift", "lumina2_shift", "lognorm_blend", "one_step", "two_step", "four_step", "eight_step", "next_sample"]
+KINDS = [
+    "sigmoid",
+    "linear",
+    "weighted",
+    "shift",
+    "flux_shift",
+    "lumina2_shift",
+    "lognorm_blend",
+    "one_step",
+    "two_step",
+    "four_step",
+    "eight_step",
+    "next_sample",
+]
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -110,5 +123,9 @@ def test_weights_of_levels_have_the_mean_they_say():
     half = level_weights(sigma, "linear", half_bell=True)
     assert torch.allclose(half[5000:], bell[5000:]) and torch.allclose(half[:5000], bell[5000].expand(5000))
     weighted = level_weights(sigma, "weighted")
-    assert weighted.mean().item() == pytest.approx(1, abs=0.01) and weighted[0].item() == pytest.approx(KNOTS[0]) and weighted[-1].item() == pytest.approx(KNOTS[-1])
+    assert (
+        weighted.mean().item() == pytest.approx(1, abs=0.01)
+        and weighted[0].item() == pytest.approx(KNOTS[0])
+        and weighted[-1].item() == pytest.approx(KNOTS[-1])
+    )
     assert level_weights(torch.tensor([0.825]), "weighted").item() == pytest.approx((KNOTS[16] + KNOTS[17]) / 2, rel=1e-4)

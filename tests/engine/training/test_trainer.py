@@ -25,11 +25,7 @@ def final(tmp_path: Path, root: str = "out") -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_a_run_tells_samples_saves_and_finishes(make_job, run, tmp_path):
@@ -111,11 +107,7 @@ def test_stopped_and_continued_is_the_same_bytes_as_never_stopped(make_job, run,
     second = run(job, "halves")
     assert [e.step for e in second if e.kind == "step"] == list(range(stop_at + 1, 5))
     whole, halves = (tmp_path / root / "tiny" for root in ("whole", "halves"))
-    names = [
-        name
-        for name in files(whole)
-        if name.startswith(("tiny.safetensors", "tiny/")) or "/000000004_" in name
-    ]
+    names = [name for name in files(whole) if name.startswith(("tiny.safetensors", "tiny/")) or "/000000004_" in name]
     assert len(names) >= 2
     assert {n: files(whole)[n] for n in names} == {n: files(halves)[n] for n in names}
 
@@ -185,9 +177,7 @@ def test_save_now_and_sample_now_change_nothing_else(make_job, run, tmp_path):
     assert final(tmp_path, "plain").read_bytes() == final(tmp_path, "asked").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "phase", ["Reading pictures", "Encoding captions", "Encoding pictures", "Loading the model"]
-)
+@pytest.mark.parametrize("phase", ["Reading pictures", "Encoding captions", "Encoding pictures", "Loading the model"])
 def test_a_stop_while_loading_ends_without_a_trace_of_failure(make_job, run, phase):
     def stop(event, control):
         control.stop = control.stop or (event.kind == "phase" and event.name == phase)

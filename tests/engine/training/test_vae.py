@@ -85,9 +85,7 @@ def test_quality_is_measured_on_held_out_pictures_every_so_often(job, tmp_path):
 
 
 def test_variants_of_one_picture_are_on_the_same_side(job):
-    sides = {
-        stem: {is_held_out(Path(f"{stem}__{n}.png"), 0.3) for n in range(5)} for stem in map(str, range(200))
-    }
+    sides = {stem: {is_held_out(Path(f"{stem}__{n}.png"), 0.3) for n in range(5)} for stem in map(str, range(200))}
     assert all(len(side) == 1 for side in sides.values())
     assert 40 < sum(True in side for side in sides.values()) < 80
 
@@ -124,9 +122,7 @@ def test_wrong_input_is_told_in_a_sentence(job, tmp_path, wrong):
         folder.mkdir()
     if wrong == "broken":
         (folder / "a.png").write_bytes(b"no picture")
-    changed = (
-        {"vae_path": str(folder)} if wrong == "no shape" else {"datasets": [VaeDataset(path=str(folder))]}
-    )
+    changed = {"vae_path": str(folder)} if wrong == "no shape" else {"datasets": [VaeDataset(path=str(folder))]}
     with pytest.raises(JobError) as error:
         run(job.model_copy(update=changed), tmp_path / "runs")
     assert error.value.hint

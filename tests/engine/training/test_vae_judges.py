@@ -54,7 +54,9 @@ def test_the_perceptual_loss_is_the_distance_of_unit_features(eye):
 @pytest.mark.parametrize("kind", ["tokens", "convolutions"])
 def test_models_of_tokens_and_of_maps_can_look(tmp_path, kind):
     if kind == "tokens":
-        Dinov2Model(Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)).save_pretrained(tmp_path)
+        Dinov2Model(Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)).save_pretrained(
+            tmp_path
+        )
     else:
         EfficientNetModel(EfficientNetConfig(width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128)).save_pretrained(tmp_path)
     near, far = torch.rand(1, 3, 40, 40), torch.rand(1, 3, 40, 40)
@@ -107,7 +109,9 @@ def test_a_stopped_run_with_judges_continues_to_the_same_weights(job, tmp_path, 
 def test_only_the_decoder_learns_and_latents_stay(job, tmp_path):  # noqa: F811
     run(job, tmp_path / "first")
     made = tmp_path / "first/tiny/tiny"
-    settings = job.model_copy(update={"vae_path": str(made), "from_scratch": False, "train": job.train.model_copy(update={"train_encoder": False})})
+    settings = job.model_copy(
+        update={"vae_path": str(made), "from_scratch": False, "train": job.train.model_copy(update={"train_encoder": False})}
+    )
     events = run(settings, tmp_path / "second")
     assert not any(isinstance(event, Phase) and "latents" in event.name for event in events)
     before, after = AutoencoderKL.from_pretrained(made), AutoencoderKL.from_pretrained(tmp_path / "second/tiny/tiny")
@@ -120,7 +124,11 @@ def test_only_the_decoder_learns_and_latents_stay(job, tmp_path):  # noqa: F811
 
 def test_a_critic_cannot_come_on_the_way_and_a_judge_needs_eyes(job, tmp_path):  # noqa: F811
     run(job, tmp_path / "run", stop_after=2)
-    for changes, told in (({"critic_weight": 0.1}, "critic_weight"), ({"perceptual_weight": 0.1}, "needs a model"), ({"perceptual_weight": 0.1, "perceptual_model": str(tmp_path)}, "cannot be loaded")):
+    for changes, told in (
+        ({"critic_weight": 0.1}, "critic_weight"),
+        ({"perceptual_weight": 0.1}, "needs a model"),
+        ({"perceptual_weight": 0.1, "perceptual_model": str(tmp_path)}, "cannot be loaded"),
+    ):
         with pytest.raises(JobError, match=told) as error:
             run(job.model_copy(update={"train": job.train.model_copy(update=changes)}), tmp_path / "run")
         assert error.value.hint

@@ -153,7 +153,11 @@ def test_a_named_picture_that_is_trained_on_is_no_longer(make_job, pictures):
     job = make_job(validation={"every": 2, "items": [{"image_path": str(pictures / "0.png"), "prompt": "x"}]})
     seen = with_folder(job)
     kept, held = hold_back(job, [item for index, one in enumerate(seen.datasets) for item in scan(one, index=index)])
-    assert [(item.path.name, item.caption) for item in held] == [("0.png", "x")] and "0.png" not in {item.path.name for item in kept} and len(kept) == 5
+    assert (
+        [(item.path.name, item.caption) for item in held] == [("0.png", "x")]
+        and "0.png" not in {item.path.name for item in kept}
+        and len(kept) == 5
+    )
 
 
 def test_keys_without_every_are_an_error(make_job):

@@ -51,7 +51,14 @@ def test_too_few_measurements_say_nothing():
 
 
 def test_it_comes_after_each_measurement_and_a_continued_run_knows_what_was_before():
-    events = [event for step in STEPS for event in (Step(step=step, total=1000, loss=1, lr=1, seconds=1), Measured(step=step, name="validation loss", value=CURVES["overcooked"](step / 1000)))]
+    events = [
+        event
+        for step in STEPS
+        for event in (
+            Step(step=step, total=1000, loss=1, lr=1, seconds=1),
+            Measured(step=step, name="validation loss", value=CURVES["overcooked"](step / 1000)),
+        )
+    ]
     whole, curves = list(judged(iter(events), Curves())), Curves()
     list(judged(iter(events[:14]), curves))  # it was killed in step 700 and goes on from 500
     again = list(judged(iter(events[12:]), curves.before(500)))
@@ -69,9 +76,13 @@ LEARNING = {step: CURVES["learning"](step / 1000) for step in STEPS}
 def test_samples_that_leave_their_prompts_for_the_pictures_are_overcooked_though_the_loss_falls():
     assert judge({}, LEARNING).verdict == "learning"
     said = judge({}, LEARNING, {"CLIP-I": PICTURES, "CLIP-T": FALLING})
-    assert (said.verdict, said.likeness_step, said.best_step) == ("overcooked", 625, 625)  # 0.3 - 0.025 is within a tenth, 0.3 - 0.0375 is not
-    assert said.likeness["CLIP-T"] == pytest.approx((0.3, 0.25)) and said.likeness["CLIP-I"] == pytest.approx((0.6, 0.81875))  # the last as medians of three
-    assert describe(said).startswith("Overcooked: since step 625, samples are more like the pictures and less like their prompts. CLIP-I 0.600, now 0.819. CLIP-T 0.300, now 0.250.")
+    # 0.3 - 0.025 is within a tenth, 0.3 - 0.0375 is not
+    assert (said.verdict, said.likeness_step, said.best_step) == ("overcooked", 625, 625)
+    assert said.likeness["CLIP-T"] == pytest.approx((0.3, 0.25))
+    assert said.likeness["CLIP-I"] == pytest.approx((0.6, 0.81875))  # the last as medians of three
+    assert describe(said).startswith(
+        "Overcooked: since step 625, samples are more like the pictures and less like their prompts. CLIP-I 0.600, now 0.819. CLIP-T 0.300, now 0.250."
+    )
     assert parse_event(dump_event(said)) == said
 
 
@@ -90,7 +101,9 @@ def test_samples_that_fall_in_both_or_by_little_or_in_one_wild_round_say_nothing
 
 def test_it_is_said_again_after_a_round_of_samples_and_a_continued_run_knows_the_rounds_before():
     events = [Measured(step=step, name="validation loss", value=LEARNING[step]) for step in STEPS]
-    rounds = [Measured(step=step, name=name, value=curve[step]) for step in ROUNDS for name, curve in (("CLIP-I", PICTURES), ("CLIP-T", FALLING))]
+    rounds = [
+        Measured(step=step, name=name, value=curve[step]) for step in ROUNDS for name, curve in (("CLIP-I", PICTURES), ("CLIP-T", FALLING))
+    ]
     curves = Curves()
     list(judged(iter(events), curves))
     said = [event.verdict for event in judged(iter(rounds), curves) if event.kind == "verdict"]

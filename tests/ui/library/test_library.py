@@ -24,6 +24,7 @@ def test_a_caption_is_saved_and_taken_away(library, key):
 
 def test_a_caption_is_saved_whole_or_not_at_all(library, key, monkeypatch):
     """The disk is full, or the process dies, between writing and renaming."""
+
     def refuse(*_):
         raise OSError(28, "No space left on device")
 

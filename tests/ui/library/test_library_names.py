@@ -25,7 +25,10 @@ def test_hostile_names_of_pictures_become_names_that_every_system_takes(library,
 def test_names_of_any_script_stay_and_do_not_collide(library, inbox):
     name = library.create("фото 日本")
     assert name == "фото_日本"
-    files = {f"{stem}.png": png(colour) for stem, colour in (("日本", "red"), ("中国", "blue"), ("été", "lime"), ("???", "gold"), ("***", "navy"))}
+    files = {
+        f"{stem}.png": png(colour)
+        for stem, colour in (("日本", "red"), ("中国", "blue"), ("été", "lime"), ("???", "gold"), ("***", "navy"))
+    }
     added = library.add(name, [zipped(inbox / "a.zip", files)])
     assert added.pictures == 5 and added.refused == []
     assert {"日本.png", "中国.png", "été.png"} < set(contents(library, name)) and len(contents(library, name)) == 5

@@ -50,9 +50,7 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture
-def fill(
-    folder, tmp_path
-) -> Callable[..., tuple[LatentCache, Encoder, list[Event], list[Item], list[Placed]]]:
+def fill(folder, tmp_path) -> Callable[..., tuple[LatentCache, Encoder, list[Event], list[Item], list[Placed]]]:
     """Scans the folder and fills a new cache with it, as a new run would."""
 
     def go(encoder=None, key="one", batch_size=2, memory=None, control=None, watch=None, **settings):
@@ -83,16 +81,12 @@ def files(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").rglob("*.safetensors"))
 
 
-def everything(
-    latents: LatentCache, items: Sequence[Item], placed: Sequence[Placed]
-) -> list[tuple[Tensor, Tensor]]:
+def everything(latents: LatentCache, items: Sequence[Item], placed: Sequence[Placed]) -> list[tuple[Tensor, Tensor]]:
     return [latents.get(items[one.item], one.bucket) for one in placed]
 
 
 def same(one: Sequence[tuple[Tensor, Tensor]], other: Sequence[tuple[Tensor, Tensor]]) -> bool:
-    return all(
-        torch.equal(a, b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second)
-    )
+    return all(torch.equal(a, b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second))
 
 
 @pytest.mark.parametrize("memory", [None, 0], ids=["held", "mapped"])
@@ -117,9 +111,7 @@ def test_a_second_run_encodes_nothing_and_gets_the_same(fill, memory, tmp_path):
     assert encoder.pictures == 0 and not events
     assert same(everything(latents, items, placed), everything(again, items, placed))
     shutil.rmtree(tmp_path / "cache")
-    assert same(everything(latents, items, placed), everything(again, items, placed)), (
-        "the cache may be deleted at any time"
-    )
+    assert same(everything(latents, items, placed), everything(again, items, placed)), "the cache may be deleted at any time"
 
 
 def test_a_changed_picture_is_encoded_again_alone(fill, folder):
@@ -177,9 +169,7 @@ def test_a_damaged_file_is_made_again_and_told_of(fill, small_shards, tmp_path, 
     }[damage])  # fmt: skip
     again, encoder, events, _, _ = fill(memory=memory)
     assert encoder.pictures == 2 and len(encoder.batches) == 1, "nothing but what was in the file"
-    assert [event.message for event in events if isinstance(event, Warned)] == [
-        "A part of the cache was damaged and was deleted."
-    ]
+    assert [event.message for event in events if isinstance(event, Warned)] == ["A part of the cache was damaged and was deleted."]
     assert same(before, everything(again, items, placed))
     assert len(files(tmp_path)) == count
     assert fill()[1].pictures == 0
@@ -253,9 +243,7 @@ def test_only_whole_files_with_a_name_of_their_own_are_left(fill, small_shards, 
     before = sorted(folder.rglob("*"))
     fill()
     left = [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert all(
-        name.endswith(".safetensors") and len(name) == 64 + 12 for name in left if name != "pictures.db"
-    )
+    assert all(name.endswith(".safetensors") and len(name) == 64 + 12 for name in left if name != "pictures.db")
     assert len(files(tmp_path)) == 6
     assert sorted(folder.rglob("*")) == before
 
@@ -299,9 +287,7 @@ class TextEncoder:
         }
 
 
-def fill_texts(
-    tmp_path: Path, captions: list[str], batch_size: int = 2, **key: str
-) -> tuple[TextCache, TextEncoder, list[Event]]:
+def fill_texts(tmp_path: Path, captions: list[str], batch_size: int = 2, **key: str) -> tuple[TextCache, TextEncoder, list[Event]]:
     texts, encoder = TextCache(tmp_path / "cache", {"family": "flux", **key}), TextEncoder()
     return texts, encoder, list(texts.fill(captions, encoder, batch_size, Control()))
 

@@ -36,7 +36,9 @@ def shard(folder: Path, name: str, hours: float, size: int = 1000) -> Path:
 
 
 def test_what_was_used_longest_ago_goes_first_and_only_as_much_as_is_needed(cache):
-    old, middle, new = (shard(cache / kind / "key", name, hours) for kind, name, hours in (("latents", "a", 9), ("texts", "b", 5), ("latents", "c", 1)))
+    old, middle, new = (
+        shard(cache / kind / "key", name, hours) for kind, name, hours in (("latents", "a", 9), ("texts", "b", 5), ("latents", "c", 1))
+    )
     assert [piece.path for piece in pieces()] == [old, middle, new]
     done = clean_up(2000)
     assert (done.deleted, done.freed, done.size) == (1, 1000, 2000) and not old.exists()

@@ -40,7 +40,11 @@ def test_text_that_nothing_is_switched_on_for_arrives_byte_for_byte(text, dropou
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(st.characters(exclude_characters=",0123456789", exclude_categories=("Cs",)))).map(",".join), wordings, st.integers(0, 99))
+@given(
+    st.lists(st.text(st.characters(exclude_characters=",0123456789", exclude_categories=("Cs",)))).map(",".join),
+    wordings,
+    st.integers(0, 99),
+)
 def test_what_is_shown_is_always_one_of_the_few_that_are_remembered(text, wording, seed):
     known = variants(text, wording, seed)
     assert len(known) == len(set(known)) <= wording.count + 1

@@ -117,11 +117,17 @@ def test_half_a_character_in_json_does_not_reach_the_text_encoder(tmp_path):
 def test_metadata_gives_captions_as_imagefolder_writes_them(tmp_path):
     for name in ("a.png", "train/b.png", "train/c d.png"):
         draw(tmp_path / name)
-    write(tmp_path / "metadata.jsonl", '{"file_name": "a.png", "text": "a, 1,000\\u2028 dogs "}\n\n{"file_name": "train/b.png", "text": "up"}\n')
+    write(
+        tmp_path / "metadata.jsonl",
+        '{"file_name": "a.png", "text": "a, 1,000\\u2028 dogs "}\n\n{"file_name": "train/b.png", "text": "up"}\n',
+    )
     write(tmp_path / "train" / "metadata.csv", 'score,file_name,caption\r\n1,b.png,"a ""b"", quoted\nin two lines"\r\n2,c d.png,plain\r\n')
     found, told = captions_of(tmp_path)
     assert found == {"a.png": "a, 1,000\u2028 dogs ", "train/b.png": 'a "b", quoted\nin two lines', "train/c d.png": "plain"}
-    assert "1 picture has captions that differ, train/b.png for one in metadata.csv and metadata.jsonl: the one in metadata.csv counts." in told
+    assert (
+        "1 picture has captions that differ, train/b.png for one in metadata.csv and metadata.jsonl: the one in metadata.csv counts."
+        in told
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "\ufeff"])
@@ -229,7 +235,13 @@ def test_a_map_names_the_pictures_and_their_captions(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [("[1]", "is not a map"), ("{}", "is not a map"), ("{", "is not JSON"), ('{"a.png": 1}', "holds a number"), ('{"x.png": "a"}', "x.png")],
+    [
+        ("[1]", "is not a map"),
+        ("{}", "is not a map"),
+        ("{", "is not JSON"),
+        ('{"a.png": 1}', "holds a number"),
+        ('{"x.png": "a"}', "x.png"),
+    ],
 )
 def test_a_file_that_is_no_map_is_an_error(tmp_path, value, words):
     draw(tmp_path / "a.png")

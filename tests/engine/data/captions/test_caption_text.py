@@ -77,6 +77,4 @@ def test_captions_are_dropped_at_the_rate_and_always_the_same_ones():
     assert draws[0::4] != draws[1::4], "a batch is not dropped as one"
     assert not any(dropped(1, step, 0, 0.0) for step in range(1000))
     assert all(dropped(1, step, 0, 1.0) for step in range(1000))
-    assert all(dropped(1, step, 0, 0.6) for step in range(1000) if dropped(1, step, 0, 0.3)), (
-        "one draw, compared with the rate"
-    )
+    assert all(dropped(1, step, 0, 0.6) for step in range(1000) if dropped(1, step, 0, 0.3)), "one draw, compared with the rate"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.training.loader import Loader
 
-NAMES = ["a b", "🎞 film", "it's \"quoted\"", "two\nlines", "-rf", "$(id)", "a|b;c", "ünï 日本", "tab\there", "x" * 200]
+NAMES = ["a b", "🎞 film", 'it\'s "quoted"', "two\nlines", "-rf", "$(id)", "a|b;c", "ünï 日本", "tab\there", "x" * 200]
 LONG = "zzz " + "words without end " * 5700
 
 
@@ -82,7 +82,7 @@ def odd_names(folder: Path) -> None:
 
 def broken_with_odd_names(folder: Path) -> None:
     good(folder)
-    for name in ("two\nlines", "it's \"quoted\"", "🎞 film"):
+    for name in ("two\nlines", 'it\'s "quoted"', "🎞 film"):
         (folder / f"{name}.png").touch()
 
 
@@ -131,7 +131,11 @@ LEARNED = [
     (another_kind, {"a.jpg": "a field"}, []),
     (moving, {"a.gif": "a field"}, []),
     (odd_names, {f"{name}.png": name.strip() for name in NAMES}, []),
-    (broken_with_odd_names, {"good.png": "a field"}, ["3 files cannot be read", "data/two\nlines.png (it is empty)", "data/it's \"quoted\".png", "data/🎞 film.png"]),
+    (
+        broken_with_odd_names,
+        {"good.png": "a field"},
+        ["3 files cannot be read", "data/two\nlines.png (it is empty)", 'data/it\'s "quoted".png', "data/🎞 film.png"],
+    ),
     (deep, {"a.png": "a field"}, []),
     (linked, {"good.png": "a field", "link.png": "a link"}, ["data/gone.png (it is a link to a file that is gone)"]),
     (long_caption, {"long.png": LONG.strip()}, []),

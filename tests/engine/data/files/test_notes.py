@@ -32,13 +32,9 @@ def test_a_file_that_was_only_just_written_is_not_trusted_to_stay(tmp_path):
 def test_notes_are_kept_apart_by_topic_and_come_in_order(tmp_path, settled):
     paths = [draw(tmp_path / f"{index} é 日本.png", caption="a") for index in range(600)][::-1]
     remembered = Notes(tmp_path / "cache")
-    assert list(remembered.about("one", paths, lambda path: path.name)) == [
-        (path, path.name) for path in paths
-    ]
+    assert list(remembered.about("one", paths, lambda path: path.name)) == [(path, path.name) for path in paths]
     assert list(remembered.about("two", paths[:2], lambda path: "x")) == [(path, "x") for path in paths[:2]]
-    assert list(remembered.about("one", paths[::-1], lambda path: "?")) == [
-        (path, path.name) for path in paths[::-1]
-    ]
+    assert list(remembered.about("one", paths[::-1], lambda path: "?")) == [(path, path.name) for path in paths[::-1]]
 
 
 def test_damaged_locked_or_lost_notes_cost_only_time(tmp_path, settled):
@@ -84,4 +80,6 @@ def test_a_file_without_a_stamp_is_asked_about_each_time(tmp_path, settled):
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
     remembered = Notes(tmp_path / "cache")
     for answer in ("one", "two"):
-        assert list(remembered.of_files("x", [(str(tmp_path / "a.png"), "")], lambda path, said=answer: said)) == [(str(tmp_path / "a.png"), answer)]
+        assert list(remembered.of_files("x", [(str(tmp_path / "a.png"), "")], lambda path, said=answer: said)) == [
+            (str(tmp_path / "a.png"), answer)
+        ]

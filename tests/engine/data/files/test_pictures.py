@@ -95,10 +95,7 @@ def test_colour_of_16_bits_is_read(tmp_path):
         (b"IDAT", zlib.compress(row * 20)),
         (b"IEND", b""),
     ]
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
+    body = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     assert near(corner(tmp_path / "a.png"), (255, 128, 0), by=1)
 
@@ -108,9 +105,7 @@ def test_colours_are_those_of_the_profile(tmp_path):
     narrow = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     plain = draw(tmp_path / "plain.png", colour=(200, 100, 50))
     srgb = draw(tmp_path / "srgb.png", colour=(200, 100, 50), icc_profile=narrow.tobytes())
-    swapped = draw(
-        tmp_path / "swapped.png", colour=(200, 100, 50), icc_profile=swapped_profile(narrow.tobytes())
-    )
+    swapped = draw(tmp_path / "swapped.png", colour=(200, 100, 50), icc_profile=swapped_profile(narrow.tobytes()))
     broken = draw(tmp_path / "broken.png", colour=(200, 100, 50), icc_profile=b"no profile at all")
     clear = draw(
         tmp_path / "clear.png",
@@ -193,9 +188,7 @@ def test_what_is_wrong_with_a_picture_is_said(tmp_path):
         "text.jpg": "not a picture", "gone.png": "a link to a file that is gone", "folder.png": "it is a folder",
     }  # fmt: skip
     for name, reason in reasons.items():
-        with pytest.raises(
-            PictureError, match=f"{tmp_path.name}/{name} cannot be read: .*{reason}"
-        ) as caught:
+        with pytest.raises(PictureError, match=f"{tmp_path.name}/{name} cannot be read: .*{reason}") as caught:
             decode(tmp_path / name)
         assert caught.value.hint
     assert decode(good).size == (200, 200)
@@ -205,9 +198,7 @@ def test_a_picture_of_too_many_pixels_is_refused_by_name(tmp_path, monkeypatch):
     draw(tmp_path / "vast.png", size=(60, 60))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     for read in (measure, decode):
-        with pytest.raises(
-            PictureError, match=r"vast.png cannot be read: it has more than .* million pixels"
-        ):
+        with pytest.raises(PictureError, match=r"vast.png cannot be read: it has more than .* million pixels"):
             read(tmp_path / "vast.png")
 
 

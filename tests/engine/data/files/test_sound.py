@@ -37,7 +37,9 @@ def test_a_picture_that_is_cut_off_is_left_out_and_told_and_its_file_stays_as_it
     for _ in range(2):
         (told,), items = looked_through(scan(Dataset(path=str(tmp_path))))
         assert [item.path for item in items] == [good]
-        assert told.kind == "warned" and "1 file cannot be read, and is left out" in told.message and f"{tmp_path.name}/b.jpg" in told.message
+        assert (
+            told.kind == "warned" and "1 file cannot be read, and is left out" in told.message and f"{tmp_path.name}/b.jpg" in told.message
+        )
     assert (bad.read_bytes(), bad.stat().st_mtime_ns) == before
 
 

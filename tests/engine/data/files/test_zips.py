@@ -44,7 +44,9 @@ def test_a_data_set_goes_out_and_comes_in_as_it_was(tmp_path, home):
         import_zip(made, "cats")
 
 
-@pytest.mark.parametrize("inside", ["../x.png", "../../../x.png", "/etc/x.png", "C:\\x.png", "..\\..\\x.png", "a/../../x.png", "//host/x.png"])
+@pytest.mark.parametrize(
+    "inside", ["../x.png", "../../../x.png", "/etc/x.png", "C:\\x.png", "..\\..\\x.png", "a/../../x.png", "//host/x.png"]
+)
 def test_nothing_is_written_outside_of_the_new_data_set(tmp_path, home, inside):
     taken = import_zip(zipped(tmp_path / "evil.zip", {inside: png()}), "x")
     assert list(contents(taken.folder)) == ["x.png"]
@@ -53,7 +55,10 @@ def test_nothing_is_written_outside_of_the_new_data_set(tmp_path, home, inside):
 
 
 def test_links_bombs_and_other_files_are_left_out_and_told(tmp_path, home):
-    archive = zipped(tmp_path / "a.zip", {"good.png": png(), "program.exe": b"MZ", "bomb.png": bytes(300_000_000 // 40), ".hidden.png": png(), "__MACOSX/x.png": png()})
+    archive = zipped(
+        tmp_path / "a.zip",
+        {"good.png": png(), "program.exe": b"MZ", "bomb.png": bytes(300_000_000 // 40), ".hidden.png": png(), "__MACOSX/x.png": png()},
+    )
     with zipfile.ZipFile(archive, "a") as file:
         link = zipfile.ZipInfo("link.png")
         link.external_attr = 0o120777 << 16

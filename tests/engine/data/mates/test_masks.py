@@ -57,7 +57,10 @@ def test_one_file_can_be_a_mask_by_its_greys_and_by_its_transparency(folders, tm
     copy = erased_copy(items[0])
     masks = MaskCache(tmp_path / "cache")
     list(masks.fill([items[0], copy], [Placed(0, (32, 16)), Placed(1, (32, 16))], Control()))
-    assert masks.get(items[0], (32, 16))[0, 3, [5, 25]].tolist() == [255, 0] and masks.get(copy, (32, 16))[0, 3, [5, 25]].tolist() == [255, 255]
+    assert masks.get(items[0], (32, 16))[0, 3, [5, 25]].tolist() == [255, 0] and masks.get(copy, (32, 16))[0, 3, [5, 25]].tolist() == [
+        255,
+        255,
+    ]
     assert masks.get(copy, (32, 16))[0, 12].eq(0).all()
 
 

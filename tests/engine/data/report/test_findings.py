@@ -20,10 +20,7 @@ def told(folder: Path, **options) -> dict[str, tuple[str, str, list[str]]]:
     """Findings by kind: level, message, names."""
     found = findings(folder, **options)
     assert len({finding.kind for finding in found}) == len(found)
-    return {
-        finding.kind: (finding.level, finding.message, [path.name for path in finding.files])
-        for finding in found
-    }
+    return {finding.kind: (finding.level, finding.message, [path.name for path in finding.files]) for finding in found}
 
 
 def age(folder: Path, seconds: float = 10) -> None:
@@ -67,7 +64,8 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
         "foreign": ["phone.heic"], "unreadable": ["text.jpg"], "cut": ["cut.png"], "small": ["small.png"],
         "caption": ["bare.png", "blank.png"], "encoding": ["odd.png"], "duplicate": ["again.png"], "repeated": ["again.png", "cut.png", "small.png", "text.jpg"],
     }  # fmt: skip
-    assert {kind for kind, (level, _, _) in found.items() if level == "problem"} == {"caption"}  # the broken ones are left out of a training
+    # the broken ones are left out of a training
+    assert {kind for kind, (level, _, _) in found.items() if level == "problem"} == {"caption"}
     assert found["unreadable"][1] == "1 picture cannot be read: text.jpg (it is not a picture, or a badly damaged one)."
     assert found["cut"][1].startswith("1 picture is cut off, and its end is missing: cut.png (")
     assert found["small"][1] == "1 picture is smaller than 64 × 64 pixels and is trained at its own size."

@@ -227,4 +227,10 @@ def test_a_list_of_changes_that_leads_elsewhere_is_refused(own, tmp_path):
 
 
 def test_names_become_words():
-    assert [words_of(name) for name in ("red_car-02.final", "IMG (3)", "a", "___", "été 日本")] == ["red car 02 final", "IMG", "a", "___", "été 日本"]
+    assert [words_of(name) for name in ("red_car-02.final", "IMG (3)", "a", "___", "été 日本")] == [
+        "red car 02 final",
+        "IMG",
+        "a",
+        "___",
+        "été 日本",
+    ]

@@ -147,7 +147,10 @@ def test_clips_two_files_are_read_as_transformers_reads_them(tmp_path):
     from transformers import CLIPTokenizer
 
     letters = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324))]
-    words = {token: number for number, token in enumerate([*letters, *(f"{one}</w>" for one in letters), "ca", "car</w>", "<|startoftext|>", "<|endoftext|>"])}
+    words = {
+        token: number
+        for number, token in enumerate([*letters, *(f"{one}</w>" for one in letters), "ca", "car</w>", "<|startoftext|>", "<|endoftext|>"])
+    }
     folder = tmp_path / "base" / "tokenizer"
     folder.mkdir(parents=True)
     (tmp_path / "base" / "model_index.json").write_text("{}")
@@ -223,4 +226,10 @@ def test_a_report_is_plain_data_with_paths_from_its_folder(tmp_path):
     draw(tmp_path / "deep" / "a.png")
     data = json.loads(json.dumps(report(Dataset(path=str(tmp_path))).data()))
     assert data["counts"]["pictures"] == 1
-    assert {"level": "problem", "kind": "caption", "message": "1 picture has no caption.", "fix": "write_captions", "files": ["deep/a.png"]} in data["findings"]
+    assert {
+        "level": "problem",
+        "kind": "caption",
+        "message": "1 picture has no caption.",
+        "fix": "write_captions",
+        "files": ["deep/a.png"],
+    } in data["findings"]

@@ -19,7 +19,7 @@ from engine.jobs import Dataset
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import photo, snapshot  # noqa: E402
 
-NAMES = ["a b", "🎞 film", "it's \"quoted\"", "two\nlines", "-rf", "%2e%2e", "$(id)", "a|b", "ünï 日本", "tab\there", "x" * 200]
+NAMES = ["a b", "🎞 film", 'it\'s "quoted"', "two\nlines", "-rf", "%2e%2e", "$(id)", "a|b", "ünï 日本", "tab\there", "x" * 200]
 
 
 def looked_at(folder: Path, **keys) -> dict[str, Finding]:
@@ -172,7 +172,9 @@ def test_every_kind_of_pixels_gives_facts(tmp_path):
             tmp_path / f"{mode}.png", (90, 60), "red" if mode != "LA" else (9, 9), mode
         )
     for mode, suffix in (("CMYK", "jpg"), ("F", "tif"), ("I", "tif"), ("YCbCr", "jpg"), ("PA", "webp")):
-        Image.new("RGB", (90, 60), "teal").convert("L" if mode in "FI" else "RGB").convert(mode if mode != "PA" else "RGBA").save(tmp_path / f"{mode}.{suffix}")
+        Image.new("RGB", (90, 60), "teal").convert("L" if mode in "FI" else "RGB").convert(mode if mode != "PA" else "RGBA").save(
+            tmp_path / f"{mode}.{suffix}"
+        )
     found = looked_at(tmp_path, default_caption="")
     assert found["unreadable"].level == "ok" and "large" not in found
 

@@ -41,12 +41,18 @@ def test_p_is_the_share_of_times_and_the_order_is_kept():
 
 
 def test_limits_mean_what_they_say():
-    brighter = augmented(PICTURE, [Augmentation(method="RandomBrightnessContrast", params={"brightness_limit": [0.5, 0.5], "contrast_limit": 0})], 0)
+    brighter = augmented(
+        PICTURE, [Augmentation(method="RandomBrightnessContrast", params={"brightness_limit": [0.5, 0.5], "contrast_limit": 0})], 0
+    )
     assert np.array_equal(np.asarray(brighter), np.asarray(PICTURE).astype(float).__mul__(1.5).clip(0, 255).astype(np.uint8))
     still = {"hue_shift_limit": 0, "sat_shift_limit": 0, "val_shift_limit": [40, 40]}
     lighter = augmented(Image.new("RGB", (4, 4), (100, 100, 100)), [Augmentation(method="HueSaturationValue", params=still)], 0)
     assert lighter.getpixel((0, 0)) == (140, 140, 140)
-    turned = augmented(Image.new("RGB", (4, 4), "red"), [Augmentation(method="HueSaturationValue", params={**still, "hue_shift_limit": [60, 60], "val_shift_limit": 0})], 0)
+    turned = augmented(
+        Image.new("RGB", (4, 4), "red"),
+        [Augmentation(method="HueSaturationValue", params={**still, "hue_shift_limit": [60, 60], "val_shift_limit": 0})],
+        0,
+    )
     assert turned.getpixel((0, 0)) == (0, 255, 0)
 
 

@@ -56,9 +56,7 @@ def test_every_bucket_keeps_the_rules(resolution, multiple):
             assert wide % multiple == 0 and high % multiple == 0 and min(wide, high) >= multiple
             assert wide <= width and high <= height, "a picture was enlarged"
             assert wide * high <= resolution**2, "more memory than the resolution says"
-            assert bucket_of(height, width, resolution, multiple) == (high, wide), (
-                "portrait is not landscape turned"
-            )
+            assert bucket_of(height, width, resolution, multiple) == (high, wide), "portrait is not landscape turned"
             shape = max(width / height, height / width)
             if width * height > resolution**2 and shape < MAX_ASPECT and resolution >= 16 * multiple:
                 assert wide * high > 0.84 * resolution**2
@@ -107,9 +105,7 @@ def test_each_resolution_of_its_data_set_places_an_item_once():
 
 def test_pictures_that_are_too_small_are_named():
     items = [item("fine.png", 64, 64), item("thin.png", 200, 9), item("dot.png", 1, 1)]
-    with pytest.raises(
-        JobError, match=r"2 pictures are too small .*cats/thin.png \(200 × 9\), cats/dot.png"
-    ) as caught:
+    with pytest.raises(JobError, match=r"2 pictures are too small .*cats/thin.png \(200 × 9\), cats/dot.png") as caught:
         place([Dataset(path="cats")], items, 512, 16)
     assert "16 pixels" in caught.value.hint
     assert [placed.bucket for placed in place([Dataset(path="cats", upscale=True)], items, 64, 16)][2] == (
@@ -187,7 +183,9 @@ def test_each_picture_goes_to_the_nearest_of_the_given_sizes():
 
 
 def test_pictures_smaller_than_every_given_size_are_named():
-    with pytest.raises(JobError, match=r"1 picture is smaller than every size in datasets\[0\].buckets: cats/a.png \(255 × 600\)") as caught:
+    with pytest.raises(
+        JobError, match=r"1 picture is smaller than every size in datasets\[0\].buckets: cats/a.png \(255 × 600\)"
+    ) as caught:
         placed_at(255, 600, buckets=LIST)
     assert "upscale" in caught.value.hint
 

@@ -47,7 +47,9 @@ def test_a_picture_of_the_buckets_size_is_left_as_it_is(tmp_path):
 
 @pytest.mark.parametrize("orientation", (1, 6))
 def test_a_large_jpeg_is_decoded_at_a_half_and_looks_as_the_whole_one_made_smaller(tmp_path, monkeypatch, orientation):
-    rough = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)).resize((800, 600), Image.Resampling.BICUBIC)
+    rough = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)).resize(
+        (800, 600), Image.Resampling.BICUBIC
+    )
     exif = Image.Exif()
     exif[0x0112] = orientation
     rough.save(tmp_path / "a.jpg", quality=95, exif=exif)
@@ -70,9 +72,7 @@ def test_a_large_jpeg_is_decoded_at_a_half_and_looks_as_the_whole_one_made_small
 
 
 def test_a_mirrored_item_is_the_mirror_of_the_picture_to_the_bit(tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (71, 93, 3), dtype=np.uint8)).save(
-        tmp_path / "a.png"
-    )
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (71, 93, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     plain, mirrored = (load_pixels(item(tmp_path / "a.png", flip), (48, 32)) for flip in (False, True))
     assert torch.equal(mirrored, plain.flip(2)) and not torch.equal(mirrored, plain)
 

@@ -52,7 +52,9 @@ def guided(family: Any, kind: str, learnt: bool = True) -> Any:
 def stock(family: Any, pipeline: type, guide: Any) -> Any:
     parts = {name: part for name, part in family.pipe.components.items() if name in inspect.signature(pipeline.__init__).parameters}
     extra = {"requires_safety_checker": False} if "requires_safety_checker" in inspect.signature(pipeline.__init__).parameters else {}
-    pipe = pipeline(**copy.deepcopy(parts), **({"adapter": guide} if pipeline.__name__.endswith("AdapterPipeline") else {"controlnet": guide}), **extra)
+    pipe = pipeline(
+        **copy.deepcopy(parts), **({"adapter": guide} if pipeline.__name__.endswith("AdapterPipeline") else {"controlnet": guide}), **extra
+    )
     for name in ("unet", "transformer"):
         if model := getattr(pipe, name, None):
             model._forward_pre_hooks.clear()  # the copy is the plain model

@@ -17,7 +17,9 @@ from engine.network.guides.making import attach_guide
 
 def test_the_stock_pipeline_says_the_same_with_the_saved_file(tmp_path, monkeypatch):
     case, family = opened("flux", tmp_path / "base")
-    plain = {name: part for name, part in copy.deepcopy(family.pipe).components.items() if name not in ("image_encoder", "feature_extractor")}
+    plain = {
+        name: part for name, part in copy.deepcopy(family.pipe).components.items() if name not in ("image_encoder", "feature_extractor")
+    }
     noisy, sigma = torch.randn(1, 1, 16, 32), torch.tensor([0.5])
     cond = {key: value.detach() for key, value in family.encode_prompts(["a red fox"]).items()}
     with torch.no_grad():
@@ -36,9 +38,22 @@ def test_the_stock_pipeline_says_the_same_with_the_saved_file(tmp_path, monkeypa
     monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
     seen, scheduler = [], type(pipe.scheduler)
     step = scheduler.step
-    monkeypatch.setattr(scheduler, "step", lambda self, answer, t, sample, *rest, **named: seen.append((answer, t, sample)) or step(self, answer, t, sample, *rest, **named))
+    monkeypatch.setattr(
+        scheduler,
+        "step",
+        lambda self, answer, t, sample, *rest, **named: seen.append((answer, t, sample)) or step(self, answer, t, sample, *rest, **named),
+    )
     with torch.no_grad():
-        pipe(**cond, control_image=control(), width=SIZE[0], height=SIZE[1], num_inference_steps=2, guidance_scale=1.0, generator=torch.Generator().manual_seed(0), output_type="latent")
+        pipe(
+            **cond,
+            control_image=control(),
+            width=SIZE[0],
+            height=SIZE[1],
+            num_inference_steps=2,
+            guidance_scale=1.0,
+            generator=torch.Generator().manual_seed(0),
+            output_type="latent",
+        )
         assert len(seen) == 2
         for answer, t, sample in seen:
             latents, theirs = (case.unpack(tensor, SIZE[1] // 2, SIZE[0] // 2) for tensor in (sample, answer))

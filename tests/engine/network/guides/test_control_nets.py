@@ -45,7 +45,8 @@ def test_the_stock_pipeline_says_the_same_with_the_saved_file(name, kind, tmp_pa
     guide.save(tmp_path / "guide", {}, "fp32", "diffusers")
     pipe = stock(family, pipeline, model.from_pretrained(tmp_path / "guide"))
     case.mend(pipe)
-    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)  # which the pipelines of FLUX and SD 3 draw
+    # the pipelines of FLUX and SD 3 draw from it
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
     seen, scheduler = [], type(pipe.scheduler)
     step = scheduler.step
 
@@ -57,7 +58,16 @@ def test_the_stock_pipeline_says_the_same_with_the_saved_file(name, kind, tmp_pa
     with torch.no_grad():
         cond = family.encode_prompts(["a red fox"])
         given = {"control_image" if "control_image" in inspect.signature(pipe.__call__).parameters else "image": control()}
-        pipe(**cond, **given, width=SIZE[0], height=SIZE[1], num_inference_steps=2, guidance_scale=1.0, generator=torch.Generator().manual_seed(0), output_type="latent")
+        pipe(
+            **cond,
+            **given,
+            width=SIZE[0],
+            height=SIZE[1],
+            num_inference_steps=2,
+            guidance_scale=1.0,
+            generator=torch.Generator().manual_seed(0),
+            output_type="latent",
+        )
         assert len(seen) == 2
         shown = guide.prepared(family, [saved(tmp_path)], SIZE)
         for answer, t, sample in seen:
@@ -116,7 +126,10 @@ def test_stopped_and_continued_is_the_same_bytes_and_stock_diffusers_loads_it(jo
 def test_it_is_loaded_and_gone_on_with(job_of, run, tmp_path):
     run(job_of("sd15"), "first")
     made = tmp_path / "first" / "tiny" / "tiny"
-    events = run(job_of("sd15", adapter={"type": "control_net", "name_or_path": str(made)}, train={"steps": 1, "lr": 1e-12, "optimizer": "adamw"}), "second")
+    events = run(
+        job_of("sd15", adapter={"type": "control_net", "name_or_path": str(made)}, train={"steps": 1, "lr": 1e-12, "optimizer": "adamw"}),
+        "second",
+    )
     assert events[-1].kind == "finished", events[-1]
     before, after = (ControlNetModel.from_pretrained(folder).state_dict() for folder in (made, tmp_path / "second" / "tiny" / "tiny"))
     assert all(torch.allclose(before[key], after[key], atol=1e-9) for key in before)
@@ -126,8 +139,18 @@ def test_it_is_loaded_and_gone_on_with(job_of, run, tmp_path):
 def test_a_sample_is_what_the_stock_pipeline_draws(job_of, run, tmp_path, name, kind):
     """With guidance, where both prompts are asked about at once."""
     Image.fromarray(np.array(control().resize((64, 64)))).save(tmp_path / "control.png")
-    sample = {"sample_every": 4, "samples": [{"prompt": "a red fox", "ctrl_img": str(tmp_path / "control.png")}, {"prompt": "a red fox"}], "guidance_scale": 4, "walk_seed": False}
-    job = job_of(name, adapter={"type": kind}, sample=sample | {"width": 64, "height": 64, "format": "png"}, train={"steps": 4, "lr": 5e-2, "batch_size": 2, "optimizer": "adamw"})
+    sample = {
+        "sample_every": 4,
+        "samples": [{"prompt": "a red fox", "ctrl_img": str(tmp_path / "control.png")}, {"prompt": "a red fox"}],
+        "guidance_scale": 4,
+        "walk_seed": False,
+    }
+    job = job_of(
+        name,
+        adapter={"type": kind},
+        sample=sample | {"width": 64, "height": 64, "format": "png"},
+        train={"steps": 4, "lr": 5e-2, "batch_size": 2, "optimizer": "adamw"},
+    )
     events = run(job)
     assert events[-1].kind == "finished", events[-1]
     assert any("nothing to follow" in event.message for event in events if event.kind == "warned")
@@ -197,7 +220,16 @@ def test_what_cannot_be_is_told_in_a_sentence(job_of, run, tmp_path, name, chang
         place = tmp_path / "elsewhere"
         place.mkdir()
         if changes["adapter"]["name_or_path"] == "another":
-            FluxControlNetModel(in_channels=4, num_layers=1, num_single_layers=0, attention_head_dim=8, num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=[2, 2, 4]).save_pretrained(place)
+            FluxControlNetModel(
+                in_channels=4,
+                num_layers=1,
+                num_single_layers=0,
+                attention_head_dim=8,
+                num_attention_heads=2,
+                joint_attention_dim=32,
+                pooled_projection_dim=32,
+                axes_dims_rope=[2, 2, 4],
+            ).save_pretrained(place)
         changes = {"adapter": changes["adapter"] | {"name_or_path": str(place)}}
     failed = run(job_of(name, **changes))[-1]
     assert failed.kind == "failed" and told in failed.message and failed.hint and not failed.detail

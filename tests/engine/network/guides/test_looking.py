@@ -35,7 +35,14 @@ def eyes(tmp_path_factory) -> dict[str, Path]:
     """A CLIP without a processor beside it, as published ones of IP-Adapter are, and a SigLIP with one."""
     folder = tmp_path_factory.mktemp("eyes")
     torch.manual_seed(3)
-    shape: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 16}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 16,
+    }
     CLIPVisionModelWithProjection(CLIPVisionConfig(**shape, projection_dim=12)).save_pretrained(folder / "clip")
     SiglipVisionModel(SiglipVisionConfig(**shape)).save_pretrained(folder / "siglip")
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder / "siglip")
@@ -76,12 +83,22 @@ def test_the_stock_pipeline_says_the_same_with_the_ip_adapters_file(name, eyes, 
     guide = looking("ip", family, eyes, path)
     guide.save(tmp_path / "ip.safetensors", {}, "fp32", "diffusers")
     pipe.register_modules(
-        image_encoder=CLIPVisionModelWithProjection.from_pretrained(eyes["ip"]), feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)
+        image_encoder=CLIPVisionModelWithProjection.from_pretrained(eyes["ip"]),
+        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32),
     )
     pipe.load_ip_adapter(tmp_path, subfolder="", weight_name="ip.safetensors", image_encoder_folder=None)
     seen = spied(monkeypatch, type(pipe.scheduler))
     with torch.no_grad():
-        pipe(**cond, ip_adapter_image=control(), width=SIZE[0], height=SIZE[1], num_inference_steps=2, guidance_scale=1.0, generator=torch.Generator().manual_seed(0), output_type="latent")
+        pipe(
+            **cond,
+            ip_adapter_image=control(),
+            width=SIZE[0],
+            height=SIZE[1],
+            num_inference_steps=2,
+            guidance_scale=1.0,
+            generator=torch.Generator().manual_seed(0),
+            output_type="latent",
+        )
         assert len(seen) == 2
         shown = guide.prepared(family, [path], SIZE)
         for answer, t, sample in seen:
@@ -102,37 +119,63 @@ def test_a_new_ip_adapter_reads_the_picture_as_the_words_are_read(eyes, tmp_path
     theirs = [(layer.to_k.weight.clone(), layer.to_v.weight.clone()) for layer in reads]
     settings = IpAdapter(image_encoder_path=str(eyes["ip"]))
     own, again, another = (
-        dict(attach_guide(settings, opened("sd15", tmp_path / f"{index}")[1], torch.device("cpu"), torch.float32, seed, False).named_parameters())
+        dict(
+            attach_guide(
+                settings, opened("sd15", tmp_path / f"{index}")[1], torch.device("cpu"), torch.float32, seed, False
+            ).named_parameters()
+        )
         for index, seed in enumerate((3, 3, 4))
     )
     for index, (key, value) in enumerate(theirs):
-        assert torch.equal(own[f"ip_adapter.{2 * index + 1}.to_k_ip.weight"], key) and torch.equal(own[f"ip_adapter.{2 * index + 1}.to_v_ip.weight"], value)
+        assert torch.equal(own[f"ip_adapter.{2 * index + 1}.to_k_ip.weight"], key) and torch.equal(
+            own[f"ip_adapter.{2 * index + 1}.to_v_ip.weight"], value
+        )
     assert len(theirs) * 2 == sum(name.startswith("ip_adapter.") for name in own)
     guide = attach_guide(settings, family, torch.device("cpu"), torch.float32, 3, False)
-    noisy, sigma, look = torch.randn(1, family.pipe.vae.config.latent_channels, 16, 32), torch.tensor([0.5]), torch.randn(1, 1, guide.empty.shape[2])
+    noisy, sigma, look = (
+        torch.randn(1, family.pipe.vae.config.latent_channels, 16, 32),
+        torch.tensor([0.5]),
+        torch.randn(1, 1, guide.empty.shape[2]),
+    )
     with torch.no_grad(), guide.shown([look]):
         cond = family.encode_prompts(["a red fox"])
         shown = family.predict(noisy, sigma, cond)
         with guide.disabled():
             assert (family.predict(noisy, sigma, cond) - shown).abs().max() > 1e-4  # it says something before it has learned
-    assert all(torch.equal(own[name], again[name]) for name in own) and not torch.equal(own["image_proj.proj.weight"], another["image_proj.proj.weight"])
+    assert all(torch.equal(own[name], again[name]) for name in own) and not torch.equal(
+        own["image_proj.proj.weight"], another["image_proj.proj.weight"]
+    )
 
 
 def test_the_stock_pipeline_says_the_same_with_the_redux_file(eyes, tmp_path, monkeypatch):
     case, family = opened("flux", tmp_path / "base")
     path = saved(tmp_path)
-    parts = {name: part for name, part in copy.deepcopy(family.pipe).components.items() if name not in ("image_encoder", "feature_extractor")}
+    parts = {
+        name: part for name, part in copy.deepcopy(family.pipe).components.items() if name not in ("image_encoder", "feature_extractor")
+    }
     guide = looking("redux", family, eyes, path)
     guide.save(tmp_path / "redux", {}, "fp32", "diffusers")
     pipe = FluxPipeline(**parts)
     pipe.set_progress_bar_config(disable=True)
-    prior = FluxPriorReduxPipeline(SiglipVisionModel.from_pretrained(eyes["redux"]), SiglipImageProcessor.from_pretrained(eyes["redux"]), ReduxImageEncoder.from_pretrained(tmp_path / "redux"))
+    prior = FluxPriorReduxPipeline(
+        SiglipVisionModel.from_pretrained(eyes["redux"]),
+        SiglipImageProcessor.from_pretrained(eyes["redux"]),
+        ReduxImageEncoder.from_pretrained(tmp_path / "redux"),
+    )
     seen = spied(monkeypatch, type(pipe.scheduler))
     with torch.no_grad():
         cond = family.encode_prompts(["a red fox"])
         tokens = prior.image_embedder(prior.encode_image(control(), torch.device("cpu"), 1)).image_embeds
         told = cond | {"prompt_embeds": torch.cat([cond["prompt_embeds"], tokens], 1)}  # as the prior puts them behind the prompt
-        pipe(**told, width=SIZE[0], height=SIZE[1], num_inference_steps=2, guidance_scale=1.0, generator=torch.Generator().manual_seed(0), output_type="latent")
+        pipe(
+            **told,
+            width=SIZE[0],
+            height=SIZE[1],
+            num_inference_steps=2,
+            guidance_scale=1.0,
+            generator=torch.Generator().manual_seed(0),
+            output_type="latent",
+        )
         shown = guide.prepared(family, [path], SIZE)
         for answer, t, sample in seen:
             noisy, theirs = (case.unpack(tensor, SIZE[1] // 2, SIZE[0] // 2) for tensor in (sample, answer))
@@ -164,16 +207,38 @@ def test_stopped_and_continued_is_the_same_bytes(job_of, run, tmp_path, eyes, na
 
 def test_a_sample_is_what_the_stock_pipeline_draws_with_guidance(job_of, run, tmp_path, eyes):
     path = saved(tmp_path)
-    sample = {"sample_every": 4, "samples": [{"prompt": "a red fox", "ctrl_img": str(path)}], "guidance_scale": 4, "width": 64, "height": 64, "format": "png"}
+    sample = {
+        "sample_every": 4,
+        "samples": [{"prompt": "a red fox", "ctrl_img": str(path)}],
+        "guidance_scale": 4,
+        "width": 64,
+        "height": 64,
+        "format": "png",
+    }
     data = [{"path": str(tmp_path / "data" / "pictures"), "resolution": [64]}]
-    job = job_of("sd15", adapter={"type": "ip", "image_encoder_path": str(eyes["ip"])}, datasets=data, sample=sample, train={"steps": 4, "lr": 5e-2, "batch_size": 2, "optimizer": "adamw"})
+    job = job_of(
+        "sd15",
+        adapter={"type": "ip", "image_encoder_path": str(eyes["ip"])},
+        datasets=data,
+        sample=sample,
+        train={"steps": 4, "lr": 5e-2, "batch_size": 2, "optimizer": "adamw"},
+    )
     events = run(job)
     assert events[-1].kind == "finished", events[-1]
     _, family = opened("sd15", tmp_path / "again")
     pipe = family.pipe
-    bare, = (pipe("a red fox", negative_prompt="", width=64, height=64, num_inference_steps=2, guidance_scale=4.0, generator=torch.Generator().manual_seed(42)).images)
+    (bare,) = pipe(
+        "a red fox",
+        negative_prompt="",
+        width=64,
+        height=64,
+        num_inference_steps=2,
+        guidance_scale=4.0,
+        generator=torch.Generator().manual_seed(42),
+    ).images
     pipe.register_modules(
-        image_encoder=CLIPVisionModelWithProjection.from_pretrained(eyes["ip"]), feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)
+        image_encoder=CLIPVisionModelWithProjection.from_pretrained(eyes["ip"]),
+        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32),
     )
     pipe.load_ip_adapter(tmp_path / "out" / "tiny", subfolder="", weight_name="tiny.safetensors", image_encoder_folder=None)
     theirs = pipe(
@@ -226,7 +291,12 @@ def test_it_is_trained_beside_weights_in_few_bits_and_measured_on_what_is_held_b
     """What it copies of the model are the weights as they were before."""
     adapter = {"type": kind} | ({"image_encoder_path": str(eyes[kind])} if kind == "ip" else {})
     base = str(tmp_path / f"base {name}")
-    job = job_of(name, adapter=adapter, model={"name_or_path": base, "quantize": True, "qtype": "qint8"}, train={"steps": 2, "lr": 1e-12, "optimizer": "adamw"})
+    job = job_of(
+        name,
+        adapter=adapter,
+        model={"name_or_path": base, "quantize": True, "qtype": "qint8"},
+        train={"steps": 2, "lr": 1e-12, "optimizer": "adamw"},
+    )
     events = run(job.model_copy(update={"validation": job.validation.model_copy(update={"every": 1})}))
     assert events[-1].kind == "finished", events[-1]
     measured = [event.value for event in events if event.kind == "measured"]
@@ -237,11 +307,16 @@ def test_it_is_trained_beside_weights_in_few_bits_and_measured_on_what_is_held_b
         own = load_file(made.with_suffix(".safetensors"))["ip_adapter.1.to_k_ip.weight"]
         theirs = next(module for name, module in family.denoiser.named_modules() if name.endswith("attn2")).to_k.weight
     else:
-        own, theirs = load_file(made / "diffusion_pytorch_model.safetensors")["transformer_blocks.0.attn.to_q.weight"], family.denoiser.transformer_blocks[0].attn.to_q.weight
+        own, theirs = (
+            load_file(made / "diffusion_pytorch_model.safetensors")["transformer_blocks.0.attn.to_q.weight"],
+            family.denoiser.transformer_blocks[0].attn.to_q.weight,
+        )
     torch.testing.assert_close(own, theirs, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("sdxl", "ip"), ("flux", "redux"), ("flux", "control_lora"), ("sd35", "control_net"), ("sdxl", "t2i")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("sdxl", "ip"), ("flux", "redux"), ("flux", "control_lora"), ("sd35", "control_net"), ("sdxl", "t2i")]
+)
 def test_the_plan_counts_what_is_trained(name, kind, tmp_path, eyes):
     settings = {"ip": IpAdapter, "redux": Redux, "control_lora": ControlLora, "control_net": ControlNet, "t2i": T2i}[kind]
     made = settings(image_encoder_path=str(eyes[kind])) if kind in eyes else settings()
