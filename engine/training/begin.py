@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
-from ..control import Control
 from ..errors import JobError
 from ..events import Event, Noted, Warned
 from ..jobs import Adapter, TrainJob
@@ -13,9 +12,7 @@ from ..runs.checkpoints import State, room_for
 from ..runs.folder import RunFolder
 from ..runs.points import WEIGHTS_ALONE, last_point
 from .bench import Bench
-from .consent import consent
 from .learner import Learner
-from .sameness import difference
 from .saving import BASE, file_size
 
 
@@ -26,10 +23,8 @@ def without_first_weights(job: TrainJob, folder: RunFolder) -> TrainJob:
     return job.model_copy(update={"network": job.network.model_copy(update={"pretrained_lora_path": None})})
 
 
-def begin(
-    job: TrainJob, bench: Bench, folder: RunFolder, state: State | None, log: Sequence[Event], control: Control
-) -> Generator[Event, None, Learner]:
-    """A learner that is where the run is, and what is to be said of that. Raises Stopped where a person does not want it to go on so."""
+def begin(job: TrainJob, bench: Bench, folder: RunFolder, state: State | None) -> Generator[Event, None, Learner]:
+    """A learner that is where the run is, and what is to be said of that."""
     bench.job = job
     if state and WEIGHTS_ALONE in state.values:
         load_weights(bench, folder, state.step)
@@ -42,8 +37,6 @@ def begin(
         if BASE in state.tensors:
             restore(bench.network, state.tensors[BASE])
         learner.load(state)
-        if (then := state.values.get("told")) and (asked := difference(state.step, then, learner.told(), job)):
-            yield from consent(asked, log, bench, learner, control)
     else:
         learner.start_at(state.step if state else job.train.start_step)
     if state is None and job.save.max_step_saves_to_keep == 0:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..control import Control
+from ..data.scan import Item
 from ..errors import JobError
 from ..events import Agreed, Asked, Event, Saved, WentBack, what_changed
-from .bench import Bench
-from .learner import Learner
-from .rest import carry, leave
+from ..jobs import TrainJob
+from ..runs.checkpoints import State
+from .sameness import data_summary, difference, summary
 
 
-def consent(asked: Asked, log: Sequence[Event], bench: Bench, learner: Learner, control: Control) -> Iterator[Event]:
-    """Ends where the run may go on. Raises Stopped where it is not to, and JobError where nobody is there to decide.
+def consent(job: TrainJob, items: Sequence[Item], state: State | None, log: Sequence[Event], control: Control) -> Iterator[Event]:
+    """Ends where the run may go on after ``state``. Raises Stopped where it is not to, and JobError where nobody is there to decide.
 
-    ``log`` is all that the run has told: nobody is asked the same twice. Until the end nothing is written but what is yielded.
+    ``items`` are what is trained on now, ``log`` is all that the run has told: nobody is asked the same twice. Until the end
+    nothing is written but what is yielded, and nothing large is loaded.
     """
-    if any(isinstance(event, Agreed) and event.about == asked.about for event in log) or _is_meant(asked, log):
+    then = state.values.get("told") if state else None
+    asked = difference(state.step, then, summary(job, data_summary(job, items)), job) if state and then else None
+    if asked is None or any(isinstance(event, Agreed) and event.about == asked.about for event in log) or _is_meant(asked, log):
         return
     control.check()
     if control.if_changed == "refuse":
@@ -28,11 +32,9 @@ def consent(asked: Asked, log: Sequence[Event], bench: Bench, learner: Learner, 
     control.asked = control.paused = control.if_changed == "ask"
     yield asked
     if control.asked:
-        parts = yield from leave(bench, learner)
         control.wait()
         control.asked = False
         control.check()
-        carry(parts, learner, bench.device)
     yield Agreed(step=asked.step, about=asked.about)
 
 

@@ -5,7 +5,7 @@ Each large part is loaded, used and let go before the next one comes.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,10 +61,15 @@ from .wishes import load_for_drawing
 PICTURE_BATCH = 8
 
 
-def prepare(job: TrainJob, control: Control) -> Generator[Event, None, Bench]:
-    """Yields what happens; returns the bench. Raises Stopped when asked to stop."""
+def prepare(
+    job: TrainJob, control: Control, before_loading: Callable[[list[Item]], Iterator[Event]] = lambda items: iter(())
+) -> Generator[Event, None, Bench]:
+    """Yields what happens; returns the bench. Raises Stopped when asked to stop.
+
+    ``before_loading`` is told what is trained on once that is known, and may raise: nothing large is loaded by then.
+    """
     work = _Preparation(job, control)
-    for phase in (work.read, work.open, work.encode_captions, work.encode_pictures):
+    for phase in (work.read, work.open, lambda: before_loading(work.items), work.encode_captions, work.encode_pictures):
         yield from phase()
         control.check()
     return (yield from work.load())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -17,20 +17,14 @@ from .learner import Learner
 def rest(bench: Bench, learner: Learner, control: Control) -> Iterator[Event]:
     """Until asked to go on, or to stop."""
     yield Phase(name=f"Paused after step {learner.step}")
-    parts = yield from leave(bench, learner)
-    control.wait()
-    carry(parts, learner, bench.device)
-    yield Phase(name=f"Training, continued after step {learner.step}")
-
-
-def leave(bench: Bench, learner: Learner) -> Generator[Event, None, list[torch.nn.Module]]:
-    """Gives the device away; returns the parts that are to come back."""
     parts = parts_on(bench)
     if not parts and bench.device.type != "cpu":
         yield Warned(message="Quantized and offloaded weights stay on the graphics card during a pause; what is beside them makes room.")
     carry(parts, learner, torch.device("cpu"))
     free(bench.device)
-    return parts
+    control.wait()
+    carry(parts, learner, bench.device)
+    yield Phase(name=f"Training, continued after step {learner.step}")
 
 
 def carry(parts: list[torch.nn.Module], learner: Learner, device: torch.device) -> None:

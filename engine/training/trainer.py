@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 
@@ -17,7 +17,7 @@ from ..errors import JobError
 from ..events import Event, Finished, Phase, Step, Warned
 from ..jobs import Sample, TrainJob
 from ..runs.changes import Changes
-from ..runs.checkpoints import CheckpointStore
+from ..runs.checkpoints import CheckpointStore, State
 from ..runs.folder import RunFolder
 from ..runs.log import follow
 from ..runs.metrics import kept
@@ -25,6 +25,7 @@ from ..runs.trackers import missing, tracked
 from ..runtime.device import Peak, free
 from .begin import begin, without_first_weights
 from .bench import Bench
+from .consent import consent
 from .learner import Learner
 from .likeness import check_likeness, compared
 from .prepare import prepare
@@ -44,19 +45,21 @@ def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]
     store = CheckpointStore(folder, job.save.max_step_saves_to_keep, job.save.max_states_to_keep)
     yield from missing(job)
     yield from check_likeness(job)
+    log, _ = follow(folder.events)
+    newest = store.latest_values()
     try:
-        bench = yield from prepare(without_first_weights(job, folder), control)
+        bench = yield from prepare(
+            without_first_weights(job, folder),
+            control,
+            lambda items: consent(changes_of(job, newest, log).job, items, newest, log, control),
+        )
     except Stopped:
-        yield Finished(step=0, reason="stopped")
+        yield Finished(step=newest.step if newest else 0, reason="stopped")
         return
     with contextlib.closing(bench):
         state, (log, _) = store.latest(), follow(folder.events)
-        changes = Changes(job, state.values.get("changed", ()) if state else (), log, state.step if state else 0)
-        try:
-            learner = yield from begin(changes.job, bench, folder, state, log, control)
-        except Stopped:
-            yield Finished(step=state.step if state else 0, reason="stopped")
-            return
+        changes = changes_of(job, state, log)
+        learner = yield from begin(changes.job, bench, folder, state)
         if changes.job.sample != job.sample:
             yield from take_wishes(changes.job, bench, learner)
         learner.changed = changes.made
@@ -143,6 +146,11 @@ def loop(
     if learner.step >= total:
         yield from publish(job, folder)
     yield Finished(step=learner.step, reason="completed" if learner.step >= total else "stopped")
+
+
+def changes_of(job: TrainJob, state: State | None, log: Sequence[Event]) -> Changes:
+    """The changes of a run that goes on after ``state``; ``log`` is all that it has told."""
+    return Changes(job, state.values.get("changed", ()) if state else (), log, state.step if state else 0)
 
 
 def adopt(changes: Changes, bench: Bench, learner: Learner, control: Control) -> Iterator[Event]:

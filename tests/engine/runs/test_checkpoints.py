@@ -81,10 +81,13 @@ def test_a_state_comes_back_as_it_was(folder: RunFolder) -> None:
     for group, some in tensors.items():
         assert loaded.tensors[group].keys() == some.keys()
         assert all(torch.equal(loaded.tensors[group][name], tensor) for name, tensor in some.items())
+    quickly = CheckpointStore(folder, keep=2, keep_states=1).latest_values()
+    assert quickly == State(7, {}, values)
 
 
 def test_a_run_without_a_state_has_none(folder: RunFolder) -> None:
-    assert CheckpointStore(folder, keep=2, keep_states=1).latest() is None
+    store = CheckpointStore(folder, keep=2, keep_states=1)
+    assert store.latest() is None and store.latest_values() is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "missing", "no manifest", "half a manifest"])
@@ -103,6 +106,16 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(folder: RunFolder, da
             target.unlink()
     loaded = store.latest()
     assert loaded is not None and loaded.step == 10 and loaded.tensors["weights"]["a"][0] == 10
+    assert store.latest_values().step == (20 if damage == "flipped" else 10), "it looks at the sizes of tensors"
+
+
+def test_values_that_were_touched_are_none(folder: RunFolder) -> None:
+    store = CheckpointStore(folder, keep=5, keep_states=2, framework="np")
+    save(store, 10)
+    save(store, 20)
+    path = folder.state_path(20) / "values.json"
+    path.write_text("[" + path.read_text()[1:])
+    assert store.latest_values().step == store.latest().step == 10
 
 
 def test_after_going_on_from_an_older_state_the_damaged_one_is_gone(folder: RunFolder) -> None:

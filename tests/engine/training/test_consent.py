@@ -132,6 +132,16 @@ def test_where_nobody_is_there_it_does_not_go_on_and_says_what_changed_and_what_
     assert [event.kind for event in events if event.kind in {"asked", "agreed", "step"}] == ["asked", "agreed", "step", "step"]
 
 
+def test_it_asks_before_anything_large_is_loaded(run, job, data):
+    run(job, watch=stop_at(1))
+    (data / "3.png").unlink()
+    events = run(job, watch=agree)
+    [asked] = [index for index, event in enumerate(events) if event.kind == "asked"]
+    phases = [[event.name for event in some if event.kind == "phase"] for some in (events[:asked], events[asked:])]
+    assert phases[0][-2:] == ["Reading pictures", "Opening the base model"]
+    assert phases[1][:3] == ["Encoding captions", "Encoding pictures", "Loading the model"]
+
+
 def test_a_setting_changed_by_hand_is_asked_about_and_one_changed_on_purpose_is_not(run, job, tmp_path):
     def change(event, control):
         if event.kind == "step" and event.step == 1:
