@@ -33,6 +33,7 @@ from engine.execute import explain
             "continue the run",
         ),
         (RuntimeError("CUDA error: device-side assert triggered"), "The graphics card stopped working", "Start the program again"),
+        (type("AcceleratorError", (RuntimeError,), {})("HIP error: out of order"), "stopped working: HIP error: out of order.", "whole"),
     ],
 )
 def test_what_a_person_can_mend_is_a_sentence_with_a_hint(error, message, hint):
