@@ -26,7 +26,9 @@ def preview_data(
         int | None, typer.Option("--resolution", help="Instead of the job's, or of what the model is made for.", min=16, max=4096)
     ] = None,
     base: Annotated[str | None, typer.Option("--base", help="Base model, by its id or path. Left out: the job's.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the contact sheets. Left out: one in the cache.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the contact sheets. Left out: one in the cache.")
+    ] = None,
     most: Annotated[int, typer.Option("--most", help="So many pictures are listed and drawn.", min=0)] = 200,
 ) -> None:
     """Show the size at which each picture is trained, and what of it is cut off. Nothing is trained or loaded."""
@@ -39,7 +41,7 @@ def preview_data(
 
     load_extensions()
     setup = open_setup(source, resolution, base)
-    folder = setup.place_for(out)
+    folder = setup.place_for(output)
     for note in setup.notes:
         print(f"{note.message} {note.hint}".rstrip())
     shown = preview(setup.datasets, setup.items, setup.resolution, setup.multiple, setup.reference_size)
@@ -221,10 +223,10 @@ def _print_report(one: Report) -> None:
         mend = f"  (data fix --kind {finding.kind})" if finding.fix else ""
         print(f"{finding.level:8} {printable(finding.message)}{mend}")
     for title in ("megapixels", "shapes", "sizes", "buckets", "lengths", "words"):
-        if table := getattr(counts, title)[:12]:
-            most = max(number for _, number in table)
+        if bars := getattr(counts, title)[:12]:
+            most = max(number for _, number in bars)
             print(f"\n{'length of captions' if title == 'lengths' else title}")
-            table([(f"  {label}", f"{number:>7,}", "#" * max(1, round(30 * number / most)) if number else "") for label, number in table])
+            table([(f"  {label}", f"{number:>7,}", "#" * max(1, round(30 * number / most)) if number else "") for label, number in bars])
 
 
 def _print_changes(changes: Sequence[Change], left: Sequence[Left]) -> None:

@@ -68,7 +68,10 @@ def mend(
     """Mends a data set of the app where it is; ``undo`` takes it back. JobError for any other folder."""  # fmt: skip
     folder = resolve(dataset.path)
     if not is_own(folder):
-        raise JobError(f"{printable(folder)} is not a data set of the app, so nothing in it is changed.", "Make a mended copy of it.")
+        raise JobError(
+            f"{printable(folder)} is not a data set of the app, so nothing in it is changed.",
+            "Make a mended copy of it; on the command line: --to FOLDER.",
+        )
     changes, left = plan_fix(dataset, kind, options, trigger, model, files)
     with staging(folder) as stage:
         made, new = _made(changes, stage, left)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -119,6 +120,14 @@ def test_what_a_foreign_job_asks_for_in_vain_is_printed(tmp_path: Path, base: Pa
     (tmp_path / "job.yaml").write_text(yaml.safe_dump({"job": "extension", "config": {"name": "cat", "process": [process]}}))
     code, _, errors = call("check", tmp_path / "job.yaml")
     assert code == 0 and "Warning: train.content_or_style_reg is not supported yet and is left out: the result will differ." in errors
+
+
+def test_the_doctor_looks_at_this_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, said, _ = call("doctor")
+    assert code == 0, said
+    assert said.startswith("ok       Darkroom ") and said.endswith("\nAll is well.\n") and "Family flux can be loaded" in said
+    monkeypatch.setattr("engine.doctor.examine", lambda: [SimpleNamespace(ok=False, message="The disk is full.")])
+    assert call("doctor")[:2] == (1, "problem  The disk is full.\n\n1 to look at.\n")
 
 
 def test_families_lists_what_there_is() -> None:

@@ -87,7 +87,7 @@ def test_the_command_tells_and_draws_and_leaves_the_folder_alone(folder, tmp_pat
     assert (tmp_path / "home" / "cache" / "previews" / "cats" / "sheet_001.jpg").is_file()
     assert sorted(folder.iterdir()) == before
     with pytest.raises(JobError, match="is in the data set"):
-        run(str(folder), "--out", str(folder / "new"))
+        run(str(folder), "--output", str(folder / "new"))
 
 
 def test_a_job_is_shown_as_it_would_be_trained(folder, tmp_path):
@@ -98,7 +98,7 @@ def test_a_job_is_shown_as_it_would_be_trained(folder, tmp_path):
     )
     setup = open_setup(job)
     assert (setup.multiple, setup.batch_size, setup.name) == (8, 4, "x"), "the starter's autoencoder makes four pixels one"
-    assert "6 pictures in 6 sizes" in (words := run(str(job), "--out", str(tmp_path / "out")))
+    assert "6 pictures in 6 sizes" in (words := run(str(job), "--output", str(tmp_path / "out")))
     assert "6 batches of 4 in a round; 18 showings only to fill them up" in words
     generate = tmp_path / "generate.yaml"
     generate.write_text("name: x\nkind: generate\nmodel: {name_or_path: x}\n")
@@ -129,7 +129,7 @@ def test_reference_pictures_are_told_at_the_size_at_which_they_are_shown(base, s
     job = tmp_path / "job.yaml"
     data = f"datasets: [{{path: '{tmp_path / 'after'}', control_path: '{tmp_path / 'before'}', resolution: 64}}]"
     job.write_text(f"name: x\nmodel: {{name_or_path: black-forest-labs/{base}}}\n{data}\ntrain: {{batch_size: 2}}\n")
-    result = CliRunner().invoke(app, ["data", "preview", str(job), "--out", str(tmp_path / "sheets")])
+    result = CliRunner().invoke(app, ["data", "preview", str(job), "--output", str(tmp_path / "sheets")])
     assert result.exit_code == 0, result.output
     assert ("reference 144 × 208" in result.output) == ("reference 208 × 144" in result.output) == bool(said)
     assert f"{2 if said else 1} batch" in result.output
