@@ -305,7 +305,7 @@ class _Search:
             self.notes.append(
                 Warned(
                     message=f"{count(len(self.strange), 'caption is', 'captions are')} not saved as UTF-8: {_listed(self.strange)}.",
-                    hint="They are read as Windows writes them. Look whether their accents are right, or save them as UTF-8.",
+                    hint="What is no UTF-8 is read as Windows writes it. Look whether the accents are right, or save it as UTF-8.",
                 )
             )
         if self.idle:
