@@ -9,7 +9,7 @@ from engine.jobs import Job
 from engine.jobs.tools.captions import CaptionJob
 from engine.jobs.tools.edits import EditCaptionsJob
 
-from .headline import Headline
+from .headline import Headline, question
 from .library import Library
 from .pieces import Wording
 from .watch import History
@@ -51,6 +51,8 @@ def _left(history: History, status: str, done: int, total: int) -> str:
     match status:
         case "queued":
             return "waiting in line"
+        case "running" if history.asked:
+            return "waiting for your answer"
         case "running":
             return f"{history.phase} · {done:,} of {total:,}" if total else f"{history.phase or 'Getting ready'} …"
         case "completed":
@@ -62,13 +64,15 @@ def _left(history: History, status: str, done: int, total: int) -> str:
 def _health(history: History, job: Job, status: str, ahead: str) -> tuple[str, str]:
     if status == "queued":
         return "ok", f"It starts when {ahead} is done." if ahead else "It starts in a moment."
+    if status == "running" and history.asked:
+        return "look", f"{question(history.asked)} Go on with it?"
     if isinstance(history.end, Failed):
         return "look", f"{history.end.message} {history.end.hint}".strip()
     if history.warnings:
         last = history.warnings[-1]
         return "look", f"{last.message} {last.hint}".strip()
     if status == "running":
-        return "ok", "At work. The captions appear below."
+        return "ok", "At work. The captions appear below." if isinstance(job, CaptionJob | EditCaptionsJob) else "At work."
     if status == "interrupted":
         return "look", "It was cut off. Continue goes on with what is left."
     if status == "stopped":

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..control import Control
-from ..data.scan import Item
 from ..errors import JobError
 from ..events import Agreed, Asked, Event, Saved, WentBack, what_changed
-from ..jobs import TrainJob
+from ..jobs import TrainJob, VaeJob
 from ..runs.checkpoints import State
-from .sameness import data_summary, difference, summary
+from .sameness import difference, summary
 
 
-def consent(job: TrainJob, items: Sequence[Item], state: State | None, log: Sequence[Event], control: Control) -> Iterator[Event]:
+def consent(job: TrainJob | VaeJob, data: list[list[Any]], state: State | None, log: Sequence[Event], control: Control) -> Iterator[Event]:
     """Ends where the run may go on after ``state``. Raises Stopped where it is not to, and JobError where nobody is there to decide.
 
-    ``items`` are what is trained on now, ``log`` is all that the run has told: nobody is asked the same twice. Until the end
+    ``data`` is the summary of what is trained on now, ``log`` is all that the run has told: nobody is asked the same twice. Until the end
     nothing is written but what is yielded, and nothing large is loaded.
     """
     then = state.values.get("told") if state else None
-    asked = difference(state.step, then, summary(job, data_summary(job, items)), job) if state and then else None
+    asked = difference(state.step, then, summary(job, data), job) if state and then else None
     if asked is None or any(isinstance(event, Agreed) and event.about == asked.about for event in log) or _is_meant(asked, log):
         return
     control.check()

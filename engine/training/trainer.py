@@ -14,7 +14,7 @@ import torch
 
 from ..control import Control, Stopped
 from ..errors import JobError
-from ..events import Event, Finished, Phase, Step, Warned
+from ..events import Event, Finished, Phase, Sampled, Step, Warned
 from ..jobs import Sample, TrainJob
 from ..runs.changes import Changes
 from ..runs.checkpoints import CheckpointStore, State
@@ -31,6 +31,7 @@ from .likeness import check_likeness, compared
 from .prepare import prepare
 from .readback import Readback
 from .rest import rest
+from .sameness import data_summary
 from .saving import is_due, not_a_number, publish, save
 from .validation import validate
 from .verdict import Curves, judged
@@ -47,11 +48,12 @@ def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]
     yield from check_likeness(job)
     log, _ = follow(folder.events)
     newest = store.latest_values()
+    wanted = changes_of(job, newest, log).job
     try:
         bench = yield from prepare(
             without_first_weights(job, folder),
             control,
-            lambda items: consent(changes_of(job, newest, log).job, items, newest, log, control),
+            lambda items: consent(wanted, data_summary(wanted, items), newest, log, control),
         )
     except Stopped:
         yield Finished(step=newest.step if newest else 0, reason="stopped")
@@ -63,7 +65,8 @@ def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]
         if changes.job.sample != job.sample:
             yield from take_wishes(changes.job, bench, learner)
         learner.changed = changes.made
-        events = loop(changes, bench, learner, folder, store, control, fresh=state is None)
+        drawn = {event.index for event in log if isinstance(event, Sampled) and event.step == learner.step}
+        events = loop(changes, bench, learner, folder, store, control, state is None, len(drawn))
         known = Curves.of(log).before(learner.step)
         with contextlib.closing(events):
             figures = kept(folder.metrics, judged(compared(events, bench, folder), known), learner.step)
@@ -71,9 +74,19 @@ def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]
 
 
 def loop(
-    changes: Changes, bench: Bench, learner: Learner, folder: RunFolder, store: CheckpointStore, control: Control, fresh: bool = True
+    changes: Changes,
+    bench: Bench,
+    learner: Learner,
+    folder: RunFolder,
+    store: CheckpointStore,
+    control: Control,
+    fresh: bool = True,
+    drawn: int = 0,
 ) -> Generator[Event, None, None]:
-    """Step, tell, save, sample, until the last step or a stop. ``fresh``: nothing of the run was done before."""
+    """Step, tell, save, sample, until the last step or a stop.
+
+    ``fresh``: nothing of the run was done before; else ``drawn`` samples are there of the step that it goes on from.
+    """
     peak, readback, misses = Peak(bench.device), Readback(bench.device), 0
     yield from adopt(changes, bench, learner, control)
     job, total = learner.job, learner.job.train.steps
@@ -84,6 +97,8 @@ def loop(
         and (bench.first or bench.requests)
     ):
         yield from draw_samples(job, bench, learner, folder, bench.first)
+    elif not fresh and drawn < len(bench.requests) and _is_round(job.sample, learner.step, total):
+        yield from draw_samples(job, bench, learner, folder)  # it was cut off when it had saved, and not yet drawn
     if fresh:
         yield from validate(bench, learner)
     yield Phase(
@@ -140,7 +155,7 @@ def loop(
         asked = control.take("sample")
         if asked and not bench.requests:
             yield from take_wishes(job, bench, learner)  # prompts without a rhythm are not read before they are wanted
-        if asked or (bench.requests and (_is_round(job.sample, step) or (step == total and job.sample.sample_every))):
+        if asked or (bench.requests and _is_round(job.sample, step, total)):
             yield from learner.clock.during("sampling", draw_samples(job, bench, learner, folder))
         since += time.perf_counter() - before  # a step's time is its own
     if learner.step >= total:
@@ -163,5 +178,6 @@ def adopt(changes: Changes, bench: Bench, learner: Learner, control: Control) ->
         yield from take_wishes(changes.job, bench, learner)
 
 
-def _is_round(settings: Sample, step: int) -> bool:
-    return step >= settings.sample_start_step and is_due(step, settings.sample_every)
+def _is_round(settings: Sample, step: int, total: int) -> bool:
+    """Whether samples are drawn after a step: every so often, and after the last one."""
+    return bool(settings.sample_every) and (step == total or (step >= settings.sample_start_step and is_due(step, settings.sample_every)))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..control import Control
+from ..control import Control, Stopped
 from ..data.files.listing import find_pictures
 from ..data.files.pictures import decode
 from ..errors import JobError
@@ -29,11 +30,14 @@ from ..events import Event, Finished, Measured, Phase, Progress, Saved, Step, Wa
 from ..jobs.vae import VaeJob, VaeTrain
 from ..runs.checkpoints import CheckpointStore, State
 from ..runs.folder import RunFolder
+from ..runs.log import follow
 from ..runtime.device import autocast, pick_device, pick_dtype
 from ..runtime.saving import save_part
 from ..settings import resolve
+from .consent import consent
 from .critic import Critic
 from .perceptual import Perceptual
+from .sameness import pictures_summary, summary
 
 WARMUP_STEPS = 50
 LAST_LR = 0.02
@@ -46,8 +50,16 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
     """Train on the pictures of ``job.datasets`` and save a diffusers folder whose latents are normalised."""
     settings = job.train
     device = pick_device()
+    found = [find_pictures(resolve(dataset.path)) for dataset in job.datasets]
+    data, store = pictures_summary(found), CheckpointStore(folder, keep=1, keep_states=1)
+    newest, (log, _) = store.latest_values(), follow(folder.events)
+    try:
+        yield from consent(job, data, newest, log, control)
+    except Stopped:
+        yield Finished(step=newest.step if newest else 0, reason="stopped")
+        return
     yield Phase(name="Loading pictures")
-    learned, held_out = yield from load_pictures(job)
+    learned, held_out = yield from load_pictures(job, [path for paths in found for path in paths])
     if not len(held_out):
         yield Warned(message="No picture is held out, so quality is not measured.", hint="Raise train.holdout.")
 
@@ -61,12 +73,12 @@ def train_vae(job: VaeJob, folder: RunFolder, control: Control) -> Iterator[Even
         [weight for weight in vae.parameters() if weight.requires_grad], lr=settings.lr, betas=(0.9, 0.95), weight_decay=1e-4
     )
     judges = Judges.of(settings, device)
-    store = CheckpointStore(folder, keep=1, keep_states=1)
     state = store.latest()
     start = restore(vae, optimizer, state, judges.critic) if state else 0
 
     def save(step: int, final: bool) -> Saved:
-        path = store.save(step, final, lambda target: save_part(vae, target, "fp32"), snapshot(vae, optimizer, step, judges.critic))
+        now = snapshot(vae, optimizer, step, summary(job, data), judges.critic)
+        path = store.save(step, final, lambda target: save_part(vae, target, "fp32"), now)
         return Saved(step=step, path=path.relative_to(folder.path), final=final)
 
     yield Phase(name="Training")
@@ -107,9 +119,8 @@ def build(job: VaeJob) -> AutoencoderKL:
         return AutoencoderKL.from_config(AutoencoderKL.load_config(path))
 
 
-def load_pictures(job: VaeJob) -> Generator[Event, None, tuple[Tensor, Tensor]]:
+def load_pictures(job: VaeJob, paths: list[Path]) -> Generator[Event, None, tuple[Tensor, Tensor]]:
     """All pictures as two uint8 tensors BCHW: those to learn from, and those held out."""
-    paths = [path for dataset in job.datasets for path in find_pictures(resolve(dataset.path))]
     sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for done, path in enumerate(paths, 1):
         sides[is_held_out(path, job.train.holdout)].append(read_picture(path, job.train.resolution))
@@ -261,11 +272,11 @@ def spread(pictures: Tensor, most: int) -> Tensor:
     return pictures[:: max(1, math.ceil(len(pictures) / most))]
 
 
-def snapshot(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, step: int, critic: Critic | None = None) -> State:
+def snapshot(vae: AutoencoderKL, optimizer: torch.optim.Optimizer, step: int, told: dict[str, Any], critic: Critic | None = None) -> State:
     tensors = {"weights": weights_of(vae), "optimizer": moments_of(optimizer)}
     if critic:
         tensors |= {"critic": weights_of(critic.model), "critic_optimizer": moments_of(critic.optimizer)}
-    return State(step=step, tensors=tensors, values={})
+    return State(step=step, tensors=tensors, values={"told": told})
 
 
 def weights_of(model: torch.nn.Module) -> dict[str, Tensor]:

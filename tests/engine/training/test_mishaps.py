@@ -58,3 +58,28 @@ def test_a_batch_too_large_for_the_card_is_left_out_and_several_in_a_row_end_the
         assert [event.step for event in events if event.kind == "step"] == [1, 3, 4, 5, 6]
     else:
         assert events[-1].kind == "failed" and "in a row" in events[-1].message
+
+
+class Cut(Exception):
+    """As a power cut: nothing is told after it."""
+
+
+@pytest.mark.parametrize("step", [2, 4])
+@pytest.mark.parametrize("after", ["saved", "sampled"])
+def test_cut_off_between_a_save_and_its_samples_it_draws_them_when_it_goes_on(make_job, run, tmp_path, step, after):
+    job = make_job(sample__prompts=["[trigger] at dawn", "a tree"])
+
+    def cut(event, control):
+        if event.kind == after and event.step == step:
+            raise Cut
+
+    with pytest.raises(Cut):
+        run(job, watch=cut)
+    events = run(job)
+    assert [(event.step, event.index) for event in events if event.kind == "sampled"] == [
+        (at, index) for at in (2, 4) if at >= step for index in (0, 1)
+    ]
+    run(job, "whole")
+    ours, whole = ({path.name: path.read_bytes() for path in (tmp_path / root / "tiny" / "samples").iterdir()} for root in ("out", "whole"))
+    assert len(whole) == 6 and ours == whole
+    assert not [event for event in run(job) if event.kind == "sampled"], "of a run that has all there is nothing to draw"

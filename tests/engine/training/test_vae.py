@@ -40,8 +40,8 @@ def job(tmp_path: Path) -> VaeJob:
     )
 
 
-def run(job: VaeJob, root: Path, stop_after: int | None = None) -> list[Event]:
-    control, events = Control(), []
+def run(job: VaeJob, root: Path, stop_after: int | None = None, if_changed: str = "refuse") -> list[Event]:
+    control, events = Control(if_changed=if_changed), []
     folder = RunFolder.create(root, job, exist_ok=True)
     for event in train_vae(job, folder, control):
         folder.append(event)
@@ -77,6 +77,17 @@ def test_a_stopped_run_continues_to_the_same_weights_as_one_that_was_not(job, tm
     assert [event.step for event in continued if isinstance(event, Step)] == [3, 4]
     whole, parts = weights(tmp_path / "whole/tiny/tiny"), weights(tmp_path / "parts/tiny/tiny")
     assert whole.keys() == parts.keys() and all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_run_whose_pictures_or_settings_changed_asks_before_it_goes_on(job, tmp_path):
+    run(job, tmp_path / "runs", stop_after=2)
+    assert not [event for event in run(job, tmp_path / "runs", stop_after=3) if event.kind == "asked"]
+    (tmp_path / "pictures" / "00__0.png").unlink()
+    other = job.model_copy(update={"train": job.train.model_copy(update={"lr": 1e-3, "steps": 5})})
+    with pytest.raises(JobError, match=r"pictures had 24, has 23 pictures, train.lr was 0.002, is 0.001\."):
+        run(other, tmp_path / "runs")
+    events = run(other, tmp_path / "runs", if_changed="go on")
+    assert [event.step for event in events if event.kind in {"asked", "agreed", "step"}] == [3, 3, 4, 5]
 
 
 def test_quality_is_measured_on_held_out_pictures_every_so_often(job, tmp_path):

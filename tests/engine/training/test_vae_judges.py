@@ -130,5 +130,5 @@ def test_a_critic_cannot_come_on_the_way_and_a_judge_needs_eyes(job, tmp_path): 
         ({"perceptual_weight": 0.1, "perceptual_model": str(tmp_path)}, "cannot be loaded"),
     ):
         with pytest.raises(JobError, match=told) as error:
-            run(job.model_copy(update={"train": job.train.model_copy(update=changes)}), tmp_path / "run")
+            run(job.model_copy(update={"train": job.train.model_copy(update=changes)}), tmp_path / "run", if_changed="go on")
         assert error.value.hint
