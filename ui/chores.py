@@ -25,9 +25,16 @@ def is_preview(job: Job) -> bool:
 
 def headline(history: History, job: Job, status: str, ahead: str = "") -> Headline:
     """What the card says of a run that is no training."""
-    done, total = (history.progress.done, history.progress.total or 0) if history.progress else (0, 0)
+    done, total = _done(history)
     share = 1.0 if status == "completed" else done / total if total else 0.0
     return Headline(status, share, _left(history, status, done, total), _health(history, job, status, ahead), _facts(history, job))
+
+
+def _done(history: History) -> tuple[int, int]:
+    """Of what the run is at, such as pictures, and of how many; else of the steps of an autoencoder."""
+    if history.progress:
+        return history.progress.done, history.progress.total or 0
+    return history.step, history.total
 
 
 def captions(library: Library, job: Job, history: History) -> list[Wording]:
@@ -90,4 +97,5 @@ def _health(history: History, job: Job, status: str, ahead: str) -> tuple[str, s
 
 def _facts(history: History, job: Job) -> list[tuple[str, str]]:
     facts = [("captions", f"{len(history.captioned):,}")] if isinstance(job, CaptionJob | EditCaptionsJob) else []
+    facts += [(name, f"{curve[max(curve)]:.4g}") for name, curve in history.measured.items()]
     return [*facts, ("remarks", f"{len(history.warnings):,}")] if history.warnings else facts

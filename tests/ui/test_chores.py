@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pictures import draw
 
-from engine.events import Captioned, Failed, Finished, Phase, Progress, Warned
+from engine.events import Asked, Captioned, Failed, Finished, Measured, Phase, Progress, Step, Warned
+from engine.jobs import VaeJob
 from engine.jobs.tools.captions import CaptionJob
 from engine.jobs.tools.edits import EditCaptionsJob
 from engine.queue import Runner
@@ -40,6 +41,18 @@ def test_it_says_how_far_it_is_and_what_is_to_be_done():
     assert chores.headline(History(), job(), "running").left == "Getting ready …"
     assert chores.headline(going, job(), "stopped").left == "ended at 1 of 4"
     assert "It starts when fox is done" in chores.headline(History(), job(), "queued", "fox").health[1]
+
+
+def test_of_an_autoencoder_steps_are_counted_and_a_change_is_asked_about():
+    vae = VaeJob.model_validate({"name": "vae", "vae_path": "v", "datasets": [{"path": "cars"}]})
+    told = [Phase(name="Loading pictures"), Progress(done=9, total=9, what="pictures"), Phase(name="Training")]
+    going = history(*told, Step(step=5, total=20, loss=0.1, lr=1e-3, seconds=1.0), Measured(step=5, name="psnr", value=21.456))
+    card = chores.headline(going, vae, "running")
+    assert (card.share, card.left, card.facts) == (0.25, "Training · 5 of 20", [("psnr", "21.46")])
+    assert card.health == ("ok", "At work.")
+    asked = history(*told, Asked(step=5, settings={}, data=[("cars", 4, 5)], about="x"))
+    card = chores.headline(asked, vae, "running")
+    assert card.left == "waiting for your answer" and card.health[1].endswith("cars has 5 pictures instead of 4. Go on with it?")
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,15 @@ def test_a_run_that_begins_while_its_page_is_drawn_waits_for_nobody(studio: Stud
     assert "It starts when" not in cards[0]
 
 
+def test_an_autoencoder_asks_as_well(studio: Studio, page: SimpleNamespace) -> None:
+    studio.runner.submit(load_job({"kind": "vae", "name": "vae", "vae_path": "v", "datasets": [{"path": "p"}]}))
+    RunFolder(studio.runner.root / "vae").append(Phase(name="Loading pictures"))
+    assert set(page.shown("vae")["buttons"]) == {"Stop"}
+    RunFolder(studio.runner.root / "vae").append(ASKED)
+    now = page.shown("vae")
+    assert now["buttons"] == {run.YES: True, "Stop": True} and "Go on with it?" in now["card"]
+
+
 def test_of_very_many_changes_a_question_names_three() -> None:
     many = Asked(step=1, settings={f"train.key_{index}": (None, "long " * 20) for index in range(5)})
     assert (

@@ -153,7 +153,7 @@ def build(studio: Studio, shown: gr.State) -> RunView:
         going, waits = record.status == "running", record.status == "queued"
         over = record.status in {"stopped", "interrupted", "failed"}
         visible = {
-            pause: going and isinstance(job, TrainJob),
+            pause: going and (isinstance(job, TrainJob) or asks),
             sample_now: going and isinstance(job, TrainJob) and not asks,
             save_now: going and isinstance(job, TrainJob) and not asks,
             write_all: record.status == "completed" and chores.is_preview(job),
