@@ -53,6 +53,8 @@ class Window:
 
     def __init__(self, studio: Studio, demo: gr.Blocks):
         self.studio, self.runner = studio, studio.runner
+        self.windows: set[str | None] = set()
+        """Sessions of Gradio that this process has told what to show."""
         self.tick = gr.Timer(1.0)
         self.shown = gr.State(UNDECIDED)
         self.seen = gr.State(None)
@@ -109,8 +111,6 @@ class Window:
 
         Which run is open it never changes: what began before a person pressed Train and ends after it would take them back to the form.
         """
-        if shown == UNDECIDED:
-            return {}  # the window is still loading
         record = self._record(shown)
         seen = seen if seen and seen.get("shown") == shown else {}
         now: dict[str, Any] = {"shown": shown}
@@ -133,6 +133,18 @@ class Window:
         now["is_run"] = record is not None
         return updates | {self.seen: now}
 
+    def _tick(self, shown: str | None, seen: Any, request: gr.Request) -> Updates:
+        if shown != UNDECIDED:
+            return self.follow(shown, seen)
+        if request.session_hash in self.windows:
+            return {}  # it is still loading
+        return self._show(self._welcome(request))  # the app was started anew under an open window
+
+    def _welcome(self, request: gr.Request) -> str | None:
+        """Which run a window shows at first, that is from now on known."""
+        self.windows.add(request.session_hash)
+        return self._decide()
+
     def _show(self, name: str | None) -> Updates:
         """The run of this name, or the form where there is none, wherever the person is."""
         return self.follow(name, None) | {self.shown: name}
@@ -148,13 +160,17 @@ class Window:
         live = [self.status, self.runs, self.shown, self.seen, self.form.view, *self.run.outputs]
         travel = [*live, self.pages, self.drawer]
 
-        on(self.tick.tick, self.follow, [self.shown, self.seen], live)
+        on(self.tick.tick, self._tick, [self.shown, self.seen], live)
         demo.load(None, None, self.pages, js=LAST_PAGE)
         page = gr.Textbox(visible=False)
         everything = [*live, *self.data.outputs, *self.form.outputs, *self.sample.outputs, *self.settings.outputs]
-        on(demo.load, lambda: self._load() | {page: "train" if self.studio.active() else "datasets"}, None, [page, *everything]).then(
-            None, page, self.pages, js=FIRST_PAGE
-        )
+
+        def load(request: gr.Request) -> Updates:
+            """Everything as it is now: a reload, a second tab, a restart of the app."""
+            now = self._show(self._welcome(request)) | self.data.open() | self.form.open() | self.sample.open(None) | self.settings.open()
+            return now | {page: "train" if self.studio.active() else "datasets"}
+
+        on(demo.load, load, None, [page, *everything]).then(None, page, self.pages, js=FIRST_PAGE)
         for name, tab in (
             ("datasets", self.data_tab),
             ("train", self.train_tab),
@@ -206,10 +222,6 @@ class Window:
         on(self.sample_tab.select, lambda: self.sample.open(None), None, self.sample.outputs)
         on(self.tools_tab.select, self.tools.open, None, self.tools.outputs)
         on(self.settings_tab.select, self.settings.open, None, self.settings.outputs)
-
-    def _load(self) -> Updates:
-        """Everything as it is now: a reload, a second tab, a restart of the app."""
-        return self._show(self._decide()) | self.data.open() | self.form.open() | self.sample.open(None) | self.settings.open()
 
     def _to_train(self, dataset: str | None) -> Updates:
         return self.form.prepare(dataset or self.studio.memory.get("dataset")) | self._open_run(None)
