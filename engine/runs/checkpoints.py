@@ -88,20 +88,22 @@ class CheckpointStore:
 
     def latest(self) -> State | None:
         """The newest complete state; one that is damaged is passed over for the next older."""
-        for step in reversed(self._states()):
-            path = self.folder.state_path(step)
-            if manifest := read_manifest(path):
-                tensors = {group: read_safetensors(path / f"{group}.safetensors", self.framework) for group in manifest["groups"]}
-                return State(manifest["step"], tensors, _values(path))
-        return None
+        path, manifest = self._newest(thorough=True)
+        if not manifest:
+            return None
+        tensors = {group: read_safetensors(path / f"{group}.safetensors", self.framework) for group in manifest["groups"]}
+        return State(manifest["step"], tensors, _values(path))
 
     def latest_values(self) -> State | None:
         """The newest state that looks complete, without its tensors: quick, however large it is."""
-        for step in reversed(self._states()):
-            path = self.folder.state_path(step)
-            if manifest := read_manifest(path, thorough=False):
-                return State(manifest["step"], values=_values(path))
-        return None
+        path, manifest = self._newest(thorough=False)
+        return State(manifest["step"], values=_values(path)) if manifest else None
+
+    def _newest(self, thorough: bool) -> tuple[Path, dict[str, Any] | None]:
+        for path in map(self.folder.state_path, reversed(self._states())):
+            if manifest := read_manifest(path, thorough):
+                return path, manifest
+        return self.folder.state, None
 
     def _prune(self, step: int, final: bool) -> None:
         """Older checkpoints make room. Until the final one is there, the newest stays even if none is to be kept."""

@@ -53,7 +53,7 @@ def train(job: TrainJob, folder: RunFolder, control: Control) -> Iterator[Event]
         bench = yield from prepare(
             without_first_weights(job, folder),
             control,
-            lambda items: consent(wanted, data_summary(wanted, items), newest, log, control),
+            lambda items: consent(wanted, data_summary(wanted, items), newest, log, control) if newest else iter(()),
         )
     except Stopped:
         yield Finished(step=newest.step if newest else 0, reason="stopped")

@@ -20,6 +20,12 @@ from engine.network.guides.making import attach_guide
 SIZE = (64, 32)
 
 
+def in_two_steps(pipe: Any, **given: Any) -> None:
+    """The stock pipeline draws at ``SIZE``; what its scheduler is handed on the way is what tests look at."""
+    generator = torch.Generator().manual_seed(0)
+    pipe(**given, width=SIZE[0], height=SIZE[1], num_inference_steps=2, guidance_scale=1.0, generator=generator, output_type="latent")
+
+
 def control() -> Image.Image:
     shades = np.linspace(0, 255, SIZE[0] * SIZE[1] * 3).reshape(SIZE[1], SIZE[0], 3)
     return Image.fromarray(shades.astype(np.uint8))

@@ -7,7 +7,7 @@ import copy
 import torch
 from diffusers import FluxControlPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from guiding import SIZE, control, opened, saved
+from guiding import SIZE, control, in_two_steps, opened, saved
 from safetensors.torch import load_file
 
 from engine.jobs import Lora
@@ -44,16 +44,7 @@ def test_the_stock_pipeline_says_the_same_with_the_saved_file(tmp_path, monkeypa
         lambda self, answer, t, sample, *rest, **named: seen.append((answer, t, sample)) or step(self, answer, t, sample, *rest, **named),
     )
     with torch.no_grad():
-        pipe(
-            **cond,
-            control_image=control(),
-            width=SIZE[0],
-            height=SIZE[1],
-            num_inference_steps=2,
-            guidance_scale=1.0,
-            generator=torch.Generator().manual_seed(0),
-            output_type="latent",
-        )
+        in_two_steps(pipe, **cond, control_image=control())
         assert len(seen) == 2
         for answer, t, sample in seen:
             latents, theirs = (case.unpack(tensor, SIZE[1] // 2, SIZE[0] // 2) for tensor in (sample, answer))

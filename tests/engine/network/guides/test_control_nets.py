@@ -22,7 +22,7 @@ from diffusers import (
     T2IAdapter,
 )
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from guiding import SIZE, control, guided, opened, saved, stock
+from guiding import SIZE, control, guided, in_two_steps, opened, saved, stock
 from PIL import Image
 
 PIPELINES: dict[tuple[str, str], tuple[type, type]] = {
@@ -58,16 +58,7 @@ def test_the_stock_pipeline_says_the_same_with_the_saved_file(name, kind, tmp_pa
     with torch.no_grad():
         cond = family.encode_prompts(["a red fox"])
         given = {"control_image" if "control_image" in inspect.signature(pipe.__call__).parameters else "image": control()}
-        pipe(
-            **cond,
-            **given,
-            width=SIZE[0],
-            height=SIZE[1],
-            num_inference_steps=2,
-            guidance_scale=1.0,
-            generator=torch.Generator().manual_seed(0),
-            output_type="latent",
-        )
+        in_two_steps(pipe, **cond, **given)
         assert len(seen) == 2
         shown = guide.prepared(family, [saved(tmp_path)], SIZE)
         for answer, t, sample in seen:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline, FluxPriorReduxPipeline
 from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
-from guiding import SIZE, control, opened, saved
+from guiding import SIZE, control, in_two_steps, opened, saved
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import (
@@ -89,16 +89,7 @@ def test_the_stock_pipeline_says_the_same_with_the_ip_adapters_file(name, eyes, 
     pipe.load_ip_adapter(tmp_path, subfolder="", weight_name="ip.safetensors", image_encoder_folder=None)
     seen = spied(monkeypatch, type(pipe.scheduler))
     with torch.no_grad():
-        pipe(
-            **cond,
-            ip_adapter_image=control(),
-            width=SIZE[0],
-            height=SIZE[1],
-            num_inference_steps=2,
-            guidance_scale=1.0,
-            generator=torch.Generator().manual_seed(0),
-            output_type="latent",
-        )
+        in_two_steps(pipe, **cond, ip_adapter_image=control())
         assert len(seen) == 2
         shown = guide.prepared(family, [path], SIZE)
         for answer, t, sample in seen:
@@ -167,15 +158,7 @@ def test_the_stock_pipeline_says_the_same_with_the_redux_file(eyes, tmp_path, mo
         cond = family.encode_prompts(["a red fox"])
         tokens = prior.image_embedder(prior.encode_image(control(), torch.device("cpu"), 1)).image_embeds
         told = cond | {"prompt_embeds": torch.cat([cond["prompt_embeds"], tokens], 1)}  # as the prior puts them behind the prompt
-        pipe(
-            **told,
-            width=SIZE[0],
-            height=SIZE[1],
-            num_inference_steps=2,
-            guidance_scale=1.0,
-            generator=torch.Generator().manual_seed(0),
-            output_type="latent",
-        )
+        in_two_steps(pipe, **told)
         shown = guide.prepared(family, [path], SIZE)
         for answer, t, sample in seen:
             noisy, theirs = (case.unpack(tensor, SIZE[1] // 2, SIZE[0] // 2) for tensor in (sample, answer))
