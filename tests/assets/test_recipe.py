@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -18,7 +20,7 @@ from engine.settings import ROOT
 
 sys.path.insert(0, str(ROOT / "assets" / "starter"))
 
-from recipe import colours, features, make, measure, pictures
+from recipe import colours, features, make, measure, palette, pictures
 from recipe.emoji import HELD_OUT, Emoji, cut_out
 from recipe.unseen import Combination, is_kept_out, unseen
 
@@ -96,6 +98,35 @@ def test_kept_out_colours_are_never_drawn_for_their_object(ball):
     drawn = {picture.colour for seed in range(30) for picture, _ in pictures.variants(apple, seed)}
     assert "blue" in drawn and not drawn & {"purple", "red"}
     assert is_kept_out("green apple", "purple") and not is_kept_out("pineapple", "purple")
+
+
+@pytest.fixture
+def things(ball) -> list[Emoji]:
+    """The ball under the name of each thing of the palette, in two styles, and under a longer one."""
+    names = [combination.object for combination in unseen() if combination.object != "apple"] + ["grinning cat", "red apple"]
+    return [replace(ball, label=name, style=style) for name in names for style in ("3d", "flat")]
+
+
+def test_the_palette_has_forty_things_in_each_colour_but_their_own_and_the_kept_out_ones(things):
+    draws = list(palette.palette_draws(things, 1))
+    drawn = {(word, picture.style): set() for word, picture, *_ in draws}
+    for word, picture, colour, *_ in draws:
+        drawn[word, picture.style].add(colour)
+    assert len(drawn) == 80 and {picture.label for word, picture, *_ in draws if word in ("cat", "apple")} == {"cat", "red apple"}
+    assert drawn["crown", "3d"] == {*colours.OBJECT_COLOURS} - {"green"}
+    assert drawn["apple", "flat"] == {*colours.OBJECT_COLOURS} - {"red", "purple"}
+    assert not [c for c in unseen() for style in ("3d", "flat") if c.colour in drawn[c.object, style]]
+
+
+def test_a_caption_of_the_palette_names_colour_and_background_and_leaves_out_only_the_3d_style(things):
+    made = [picture for picture, _ in islice(pictures.palette(things, 1), 200)]
+    for picture in made:
+        place = f" on {pictures.article(picture.background)} {picture.background} background" if picture.background else ""
+        thing = f"{picture.colour} {picture.label.split()[-1]}"
+        bare = {f"{pictures.article(thing)} {thing}{place}"} if picture.style == "3d" else set()
+        assert picture.caption in bare | {f"a {picture.style} emoji of {thing}{place}"}
+    assert {"emoji" in p.caption for p in made if p.style == "3d"} == {bool(p.background) for p in made} == {True, False}
+    assert all(picture.background != picture.colour for picture in made)
 
 
 def test_forty_combinations_are_different_and_sayable():

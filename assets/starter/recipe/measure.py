@@ -7,10 +7,12 @@ label       100 captions of originals, drawn by lot. Hit: of all originals of bo
 label_net   The same with the cosine of an independent network's features (EfficientNet-Lite0) as nearness.
 style       The nearest original of ``label`` is drawn in the style that the caption asks for.
 unseen      40 combinations of an object, a colour and a background; no picture of the data shows the object in that colour.
-            object: without background and colour (grey, evenly spread), one of the 3 nearest originals by EfficientNet has the
-            word in its label. colour: the commonest colour name among the object's coloured pixels. background: the name of the
-            median of the outermost pixels. ``shown`` is all three.
+            object: the word is in the label of the nearest original, both without background and colour (grey, evenly spread on
+            white; distance of VAE latents as for label). colour: the commonest colour name among the object's coloured pixels.
+            background: the name of the median of the outermost pixels. ``shown`` is all three.
+object_net  The same with the 3 nearest by EfficientNet: it knows photos of 224 pixels, and few of soft drawings of 64.
 ceiling     ``unseen`` measured on pictures made by the recipe's own recolouring: what a perfect model would reach.
+shuffled    ``object`` of each picture asked for another combination's word: what the measure gives for nothing.
 guidance    ``label`` at guidance 3 against guidance 1.
 """
 
@@ -66,10 +68,19 @@ def measure_starter(model: Path, sources: Sources, pictures: Path, out: Path) ->
 
     combinations = unseen()
     combined = draw(pipeline, wants, [c.prompt for c in combinations])
-    grey = seen["grey"]
-    verdicts = [judge(c, p, net, grey, originals) for c, p in zip(combinations, combined, strict=True)]
+    grey = latents(pipeline.vae, [grey_object(picture) for picture in shown])
+
+    def looks_like(drawings: list[Image.Image]) -> list[set[str]]:
+        """The words of the original that each is nearest to, apart from colours."""
+        found = nearest(latents(pipeline.vae, [grey_object(drawing) for drawing in drawings]), grey)
+        return [set(originals[i].label.split()) for i in found]
+
+    like = looks_like(combined)
+    verdicts = [judge(*each) for each in zip(combinations, combined, like, strict=True)]
     ideal = ideal_pictures(combinations, sources)
-    ceiling = [judge(c, p, net, grey, originals) for c, p in zip(combinations, ideal, strict=True)]
+    ceiling = [judge(*each) for each in zip(combinations, ideal, looks_like(ideal), strict=True)]
+    by_net = (net([grey_object(picture) for picture in combined]) @ seen["grey"].T).topk(NEAREST).indices.tolist()
+    like_net = [{word for i in order for word in originals[i].label.split()} for order in by_net]
 
     figures: dict[str, float] = {
         "label": mean(hit),
@@ -79,14 +90,16 @@ def measure_starter(model: Path, sources: Sources, pictures: Path, out: Path) ->
         "unseen_shown": mean([all(v.values()) for v in verdicts]),
         **{f"unseen_{part}": mean([v[part] for v in verdicts]) for part in verdicts[0]},
         "ceiling_shown": mean([all(v.values()) for v in ceiling]),
+        "unseen_object_net": mean([c.object in words for c, words in zip(combinations, like_net, strict=True)]),
+        "unseen_object_shuffled": mean([c.object in words for c, words in zip(combinations, like[1:] + like[:1], strict=True)]),
         **{f"ceiling_{part}": mean([v[part] for v in ceiling]) for part in ceiling[0]},
     }
     sheet(drawn, 10, [("" if ok else "x") + p.split("of ", 1)[1] for ok, p in zip(hit, prompts, strict=True)]).save(
         out / "captions.jpg", quality=82
     )
     marks = ["".join(part[0] if ok else "-" for part, ok in v.items()) for v in verdicts]
-    words = [f"{m} {c.colour} {c.object}/{c.background}" for m, c in zip(marks, combinations, strict=True)]
-    sheet(combined, 8, words).save(out / "unseen.jpg", quality=82)
+    under = [f"{m} {c.colour} {c.object}/{c.background}" for m, c in zip(marks, combinations, strict=True)]
+    sheet(combined, 8, under).save(out / "unseen.jpg", quality=82)
     sheet([p for pair in zip(drawn[:12], unguided[:12], strict=True) for p in pair], 8, ["3", "1"] * 12).save(
         out / "guidance.jpg", quality=82
     )
@@ -143,11 +156,10 @@ def is_label(originals: list[Picture], shown: list[Image.Image], asked: int, fou
     return (one - other).abs().mean().item() < SAME_PICTURE
 
 
-def judge(wanted: Combination, picture: Image.Image, net: EfficientNet, grey: Tensor, originals: list[Picture]) -> dict[str, bool]:
-    """Which parts of the combination the picture shows."""
-    order = (net([grey_object(picture)]) @ grey.T)[0].topk(NEAREST).indices.tolist()
+def judge(wanted: Combination, picture: Image.Image, like: set[str]) -> dict[str, bool]:
+    """Which parts of the combination the picture shows; ``like``: the words of what it looks like."""
     return {
-        "object": any(wanted.object in originals[i].label.split() for i in order),
+        "object": wanted.object in like,
         "colour": object_colour(picture) == wanted.colour,
         "background": paper_name(picture) in (wanted.background, wanted.background.removeprefix("light ")),
     }

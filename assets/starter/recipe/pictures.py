@@ -1,4 +1,5 @@
-"""The training pictures: each emoji as it is, on named backgrounds, in named colours, with captions that say so.
+"""The training pictures: each emoji as it is, on named backgrounds, in named colours, with captions that say so; and forty common
+things in every colour (palette.py).
 
 A base that only ever sees yellow faces on white learns pictures by heart, and no style far from white can be taught to
 it. So colour and background vary, and captions name what varies. Deterministic: every draw follows from the seed and
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -17,6 +19,7 @@ from PIL import Image
 
 from .colours import LABEL_COLOURS, OBJECT_COLOURS, background, recoloured
 from .emoji import PADDING, PEOPLE, Emoji, cut_out, training_emoji
+from .palette import palette_draws
 from .sources import Sources
 from .unseen import is_kept_out
 
@@ -48,16 +51,16 @@ class Picture:
 
 
 def make_pictures(sources: Sources, folder: Path, seed: int = SEED) -> list[Picture]:
-    """Write PNG and caption files: originals and variants apart, so that a job can repeat the originals more often."""
-    for name in ("originals", "variants"):
+    """Write PNG and caption files: originals, variants and the palette apart, so that a job can give each its share."""
+    for name in ("originals", "variants", "palette"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    every = training_emoji(sources)
     made = []
-    for emoji in training_emoji(sources):
-        for picture, image in variants(emoji, seed):
-            file = folder / picture.file
-            image.save(file, optimize=False)
-            file.with_suffix(".txt").write_text(picture.caption, encoding="utf-8")
-            made.append(picture)
+    for picture, image in chain(*(variants(emoji, seed) for emoji in every), palette(every, seed)):
+        file = folder / picture.file
+        image.save(file, optimize=False)
+        file.with_suffix(".txt").write_text(picture.caption, encoding="utf-8")
+        made.append(picture)
     lines = (json.dumps(asdict(picture), ensure_ascii=False) for picture in made)
     (folder / "pictures.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return made
@@ -87,6 +90,22 @@ def variants(emoji: Emoji, seed: int) -> Iterator[tuple[Picture, Image.Image]]:
         shown = "" if name == "white" else name
         picture = Picture(file, emoji.hexcode, emoji.label, emoji.style, emoji.group, colour, shown, caption)
         yield picture, paper.convert("RGB")
+
+
+def palette(every: list[Emoji], seed: int) -> Iterator[tuple[Picture, Image.Image]]:
+    """Common things in every colour, as large as in the originals. Where a caption names no style, it is 3d."""
+    for word, emoji, colour, number, rng in palette_draws(every, seed):
+        object_ = recoloured(cut_out(emoji, SIZE), colour, rng)
+        name, paper = ("white", Image.new("RGBA", object_.size, "white"))
+        while number and name in ("white", colour):
+            name, paper = background(rng, SIZE)
+        paper.alpha_composite(object_)
+        shown = "" if name == "white" else name
+        plain = emoji.style == "3d" and rng.random() < 0.6
+        subject = f"{article(colour)} {colour} {word}" if plain else f"a {emoji.style} emoji of {colour} {word}"
+        place = f" on {article(name)} {name} background" if shown else ""
+        file = f"palette/{emoji.stem}__{colour}_{number}.png"
+        yield Picture(file, emoji.hexcode, emoji.label, emoji.style, emoji.group, colour, shown, subject + place), paper.convert("RGB")
 
 
 def draw_colour(emoji: Emoji, rng: Random, used: set[str]) -> str:
