@@ -78,7 +78,7 @@ def test_it_learns_what_a_car_is(name, held_out, run):
 KEPT = {
     "blank": ({"blank_prompt_preservation": True, "blank_prompt_preservation_multiplier": 4}, ["", ""]),
     "class": (
-        {"diff_output_preservation": True, "diff_output_preservation_class": "vehicle"},
+        {"diff_output_preservation": True, "diff_output_preservation_class": "vehicle", "diff_output_preservation_multiplier": 4},
         ["a 3d emoji of vehicle", "a flat emoji of vehicle taxi"],
     ),
 }
@@ -114,4 +114,4 @@ def test_preservation_keeps_what_the_model_said_and_the_car_is_learned_all_the_s
     for name, (settings, prompts) in KEPT.items():
         assert fall(run(car(held_out, train=settings), name)) > 0.7 * plain
         with_it, without = (drift(pipeline, tmp_path / root / "learned" / "learned.safetensors", prompts) for root in (name, "plain"))
-        assert with_it < 0.5 * without, name
+        assert with_it < 0.6 * without, name
