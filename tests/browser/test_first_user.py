@@ -27,7 +27,7 @@ def test_from_dropped_pictures_to_a_lora_for_another_program(page, app, context,
     page.wait_for_selector("#thumbs img")
     assert page.locator("#thumbs img").count() == 12
     assert "broken.png cannot be read" in page.inner_text("#problems")
-    assert page.input_value("#caption textarea").startswith("a 3d emoji of [trigger] car")
+    assert page.input_value("#caption textarea").startswith("a flat emoji of [trigger] car")
 
     # Train: two prompts, a short run
     page.click("#to-train")
