@@ -12,7 +12,7 @@ import yaml
 
 from ..errors import JobError
 from ..events import Sampled
-from ..families.catalog import FAMILIES, base_of, family_name
+from ..families.catalog import FAMILIES, STARTER, base_of, family_name
 from ..families.rows import BaseInfo, FamilyInfo, Task
 from ..jobs import Adapter, TrainJob
 from .atomic import replace_text
@@ -67,10 +67,10 @@ def newest_samples(folder: RunFolder) -> list[Sampled]:
 
 def _head(job: TrainJob, base: BaseInfo | None, family: FamilyInfo | None, samples: list[Sampled]) -> dict[str, Any]:
     adapter = isinstance(job.network, Adapter)
-    on_hub = base is not None and base.name_or_path.count("/") == 1 and not base.name_or_path.startswith((".", "/"))
+    on_hub = _hub_name(base)
     head = {
         "license": LICENCES.get(base.licence, "other") if base else None,
-        "base_model": base.name_or_path if base and on_hub else None,
+        "base_model": on_hub,
         "base_model_relation": ("adapter" if adapter else "finetune") if on_hub else None,
         "pipeline_tag": PIPELINES[family.task] if family else None,
         "library_name": "diffusers",
@@ -81,6 +81,11 @@ def _head(job: TrainJob, base: BaseInfo | None, family: FamilyInfo | None, sampl
     return {key: value for key, value in head.items() if value is not None}
 
 
+def _hub_name(base: BaseInfo | None) -> str | None:
+    """The base model's name on the hub, if it is there as a whole: the Starter is Darkroom's own, others are single files."""
+    return base.name_or_path if base and base is not STARTER and base.name_or_path.count("/") == 1 else None
+
+
 def _what(job: TrainJob, base: BaseInfo | None, family: FamilyInfo | None) -> str:
     kind = job.network.type if isinstance(job.network, Adapter) else {"full": "whole model"}.get(job.network.type, "small file")
     kind = {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa", "oft": "OFT"}.get(kind, kind)
@@ -89,8 +94,16 @@ def _what(job: TrainJob, base: BaseInfo | None, family: FamilyInfo | None) -> st
 
 
 def _use(file: str, base: BaseInfo | None) -> str:
-    model = base.name_or_path if base and base.name_or_path.count("/") == 1 else "the base model"
-    return f'```python\nfrom diffusers import DiffusionPipeline\n\npipe = DiffusionPipeline.from_pretrained("{model}")\npipe.load_lora_weights("this repository", weight_name="{file}")\n```\n\nComfyUI and Forge: put the file among the LoRAs.'
+    model = STARTER.name_or_path if base is STARTER else _hub_name(base) or "the base model"
+    return f"""```python
+import torch
+from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained("{model}", torch_dtype=torch.bfloat16)
+pipe.load_lora_weights("this repository", weight_name="{file}")
+```
+
+ComfyUI and Forge: put the file among the LoRAs."""
 
 
 def _facts(job: TrainJob) -> str:

@@ -46,7 +46,11 @@ def pipeline_size(family: ModelFamily, dtype: str) -> int:
 
 
 def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:
-    """One model as a folder with its config and one safetensors file, as its own ``from_pretrained`` reads it."""
+    """One model as a folder with its config and one safetensors file, as its own ``from_pretrained`` reads it.
+
+    Told no dtype, diffusers reads every file as float32, transformers as its config says. So the config says float32 whatever the
+    file's precision: a pipeline opened without a dtype has one and the same in all its parts, and draws.
+    """
     is_diffusers = hasattr(part, "save_config")
     tensors: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
@@ -57,7 +61,7 @@ def save_part(part: torch.nn.Module, path: Path, dtype: str) -> None:
         tensors[name] = tensor.detach().to("cpu", DTYPES[dtype] if tensor.is_floating_point() else tensor.dtype)
     path.mkdir()
     part.save_config(path) if is_diffusers else part.config.save_pretrained(path)
-    tidy_config(path, {} if is_diffusers else {"dtype": str(DTYPES[dtype]).removeprefix("torch.")})
+    tidy_config(path, {} if is_diffusers else {"dtype": "float32"})
     file = "diffusion_pytorch_model.safetensors" if is_diffusers else "model.safetensors"
     write_safetensors(path / file, tensors, {"format": "pt"})
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from engine.errors import JobError
 from engine.events import Sampled, Saved
+from engine.families.catalog import STARTER
 from engine.jobs import load_job
 from engine.runs.card import write_card
 from engine.runs.folder import RunFolder
@@ -77,6 +78,15 @@ def test_the_page_shows_the_newest_samples_and_says_nothing_of_this_computer(fol
     )
     assert f"![zzz / late]({sample})" in body and "early" not in body and "| `cats.safetensors` | 20 |" in body
     assert "secret" not in text and str(folder.path) not in text
+    assert 'from_pretrained("black-forest-labs/FLUX.1-dev", torch_dtype=torch.bfloat16)' in body
+
+
+def test_the_page_of_a_lora_of_the_starter_names_no_model_of_the_hub(folder: RunFolder) -> None:
+    job = folder.job()
+    starter = job.model_copy(update={"model": job.model.model_copy(update={"name_or_path": STARTER.name_or_path})})
+    _, head, body = write_card(folder, starter).read_text("utf-8").split("---\n", 2)
+    assert not {"base_model", "base_model_relation"} & set(yaml.safe_load(head))
+    assert f'from_pretrained("{STARTER.name_or_path}"' in body
 
 
 def test_weights_page_and_samples_are_uploaded_and_nothing_else(folder: RunFolder, hub: type[Hub]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -24,6 +22,6 @@ def test_a_folder_says_what_is_in_it_and_not_where_it_came_from(tmp_path, kind):
     assert "a person's folder" not in text
     (file,) = (tmp_path / "saved").glob("*.safetensors")
     assert {tensor.dtype for tensor in load_file(file).values() if tensor.is_floating_point()} == {torch.float16}
-    assert json.loads(text).get("dtype", "float16") == "float16"
-    again = type(made).from_pretrained(tmp_path / "saved", dtype=torch.float32).state_dict()
-    assert all(torch.allclose(again[name], weight, atol=1e-3) for name, weight in made.state_dict().items())
+    again = type(made).from_pretrained(tmp_path / "saved")
+    assert again.dtype == torch.float32  # told nothing, both libraries open it in the same precision
+    assert all(torch.allclose(again.state_dict()[name], weight, atol=1e-3) for name, weight in made.state_dict().items())
