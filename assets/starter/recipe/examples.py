@@ -68,9 +68,8 @@ def make_pairs(folder: Path) -> None:
 
 
 def caption(name: str, emoji: Emoji) -> str:
-    if name == "style":
-        return f"[trigger] style drawing of {'an' if emoji.label[0] in 'aeiou' else 'a'} {emoji.label}"
-    return f"a {emoji.style} emoji of [trigger] car"
+    """The Starter's own words. Of a style, only what is shown: told no more, the LoRA can put the difference into nothing but the style."""
+    return f"a {emoji.style} emoji of {emoji.label if name == 'style' else '[trigger] car'}"
 
 
 def on_white(emoji: Emoji) -> Image.Image:
